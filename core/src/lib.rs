@@ -1,0 +1,9 @@
+//! The rules of ChatRoom: sessions, rooms, views, lanes and the wire format.
+//!
+//! Nothing in here does input or output, starts a thread, or asks for the time, the environment or chance:
+//! all of that comes in as arguments.
+
+pub mod event;
+pub mod id;
+pub mod text;
+pub mod time;
