@@ -5,5 +5,6 @@
 
 pub mod event;
 pub mod id;
+pub mod store;
 pub mod text;
 pub mod time;

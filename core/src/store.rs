@@ -34,6 +34,26 @@ pub trait Store: Send {
     fn read(&mut self, query: &Query, at: Timestamp) -> Result<Found, StoreError>;
 }
 
+impl<S: Store + ?Sized> Store for Box<S> {
+    fn append(&mut self, batch: &[Append], at: Timestamp) -> Result<Vec<Outcome>, StoreError> {
+        (**self).append(batch, at)
+    }
+
+    fn write(&mut self, command: &Command, at: Timestamp) -> Result<Written, StoreError> {
+        (**self).write(command, at)
+    }
+
+    fn read(&mut self, query: &Query, at: Timestamp) -> Result<Found, StoreError> {
+        (**self).read(query, at)
+    }
+}
+
+/// How long a refresh token lives, from the exchange that gave it out (PROTOCOL.md section 2).
+pub const REFRESH_LIFE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// How long after an exchange the token that was exchanged still gets the same answer (PROTOCOL.md section 2).
+pub const REFRESH_GRACE_MS: u64 = 30 * 1000;
+
 /// One change to a room's log, asked for by a user.
 #[derive(Clone, Debug)]
 pub struct Append {
@@ -71,7 +91,7 @@ pub enum Refusal {
     NoSuchRoom,
     /// `of` names no message of the room.
     NoSuchMessage,
-    /// The message is somebody else's.
+    /// The message is somebody else's, or the account is gone.
     NotAllowed,
     /// An edit of a deleted message.
     Deleted,
@@ -137,7 +157,8 @@ pub enum Command {
     SetPassword { user: UserId, password_hash: String, except: Option<SessionId> },
     /// Disabling ends all sessions. → `Written::Ended`
     SetDisabled { user: UserId, disabled: bool },
-    /// → `Written::Room`, `Written::NameTaken` or `Written::QuotaSpent` (`per_day_max` rooms in the last 24 hours)
+    /// → `Written::Room`, `Written::NameTaken`, `Written::QuotaSpent` (`per_day_max` rooms in the last 24 hours), or
+    /// `Written::Nothing` when the creator's account is gone
     CreateRoom { name: RoomName, topic: Option<Topic>, creator: UserId, per_day_max: Option<u32> },
 }
 
@@ -178,9 +199,10 @@ pub enum Refreshed {
     /// The predecessor of the current one, at most 30 s after the exchange and while the current one is unused: the current
     /// one again.
     Again { user: UserRow, counter: u64 },
-    /// Any other: the session has been ended by this.
+    /// An older one: the session has been ended by this.
     Reused { user: UserId },
-    /// No such living session, or the token is older than 30 days: nothing was changed.
+    /// No such living session, the token is older than 30 days, or its number was not given out yet (as after the restore of
+    /// a backup): nothing was changed.
     Dead,
 }
 
@@ -193,7 +215,7 @@ pub enum Query {
     UserById { user: UserId },
     /// By name key. → `Found::Users`
     Users { after: Option<String>, limit: u32 },
-    /// Living sessions, newest first. → `Found::Sessions`
+    /// Living sessions, newest first, 1,000 at most. → `Found::Sessions`
     Sessions { user: UserId },
     /// Sessions ended at or after `since`, by whatever process. → `Found::EndedSessions`
     EndedSessions { since: Timestamp },
@@ -209,6 +231,9 @@ pub enum Query {
     Message { room: RoomId, seq: Seq },
     /// The log between two exclusive bounds, ascending. → `Found::Events`
     Events { room: RoomId, after: Seq, before: Option<Seq>, limit: u32, bytes_max: u32 },
+    /// The rooms whose log grew within this time before now, by the store's clock where it has one: how nodes notice what the
+    /// bus lost. Backed by an index only in a store that several nodes can share. → `Found::RecentRooms`
+    RecentRooms { within_ms: u64 },
     /// Whether the store answers. → `Found::Alive`
     Alive,
 }
@@ -220,7 +245,7 @@ pub enum MessageRange {
     Before(Seq),
     After(Seq),
     Between { after: Seq, before: Seq },
-    /// Half of the page before this one, itself, and the rest behind it.
+    /// Up to half of the page before this one, and the rest from itself on.
     Around(Seq),
 }
 
@@ -236,6 +261,8 @@ pub enum Found {
     Messages(Option<MessagePage>),
     Message(Option<Message>),
     Events(Option<EventPage>),
+    /// Each with its last event.
+    RecentRooms(Vec<(RoomId, Seq)>),
     Alive,
 }
 
