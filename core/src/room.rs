@@ -1,0 +1,369 @@
+//! `Room`: one room as its worker sees it: the order of its events, the recent frames, who is there, which reactors listen.
+//!
+//! It encodes each event once and posts a batch to each reactor with members, so its work grows with reactors, never with
+//! members. It reads and writes nothing: what it wants from the store is an effect. `RoomWorker` (worker.rs) owns many of
+//! these and routes mail to them.
+
+pub mod order;
+pub mod presence;
+pub mod recent;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod worker;
+
+use std::sync::Arc;
+
+use crate::event::{Event, EventKind};
+use crate::frame::{Frame, FrameKind, Page};
+use crate::id::{ReactorId, RoomId, Seq, UserId};
+use crate::mail::{Effect, JoinMail, Joined, NoResume, Online, Patience, ReactorMail, ReaderMail, Resume};
+use crate::store::Head;
+use crate::wire::server as encode;
+use order::Order;
+use presence::{Presence, Told};
+use recent::{Recent, within};
+
+/// Bounds of a room, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomLimits {
+    /// Events kept for catch-up, by count and by bytes of JSON.
+    pub recent_events_max: usize,
+    pub recent_bytes_max: usize,
+    /// Recent bytes of all rooms of a worker.
+    pub recent_total_bytes_max: usize,
+    /// `limits.replay`: a WebSocket that is farther behind gets `too_far` or a `gap`.
+    pub replay_max: u64,
+    /// A room without members or events for this long is let go.
+    pub idle_ms: u64,
+}
+
+/// Events in a store block: blocks are cut at multiples of this (DESIGN.md 4).
+pub const BLOCK_EVENTS: u64 = 100;
+/// A page of a catching-up connection: what the reactor holds for it while it is written.
+const PAGE_FRAMES_MAX: usize = 100;
+const PAGE_BYTES_MAX: usize = 64 * 1024;
+/// PROTOCOL.md 3: of a user's typing at most one every 3 s is passed on.
+const TYPING_EVERY_MS: u64 = 3000;
+
+#[derive(Debug)]
+pub struct Room {
+    id: RoomId,
+    epoch: Arc<str>,
+    order: Order,
+    recent: Recent,
+    presence: Presence,
+    /// Reactors with members, and how many.
+    reactors: Vec<(ReactorId, u32)>,
+    /// Who waits for which store block.
+    waiting: Vec<(u64, Vec<Waiting>)>,
+    /// Whose typing was passed on lately, and when (`mono_ms`); the oldest first.
+    typing: Vec<(UserId, u64)>,
+    /// The presence `sync` frame, until somebody comes or goes.
+    sync: Option<Arc<Frame>>,
+    /// The page made last: a storm of equal asks shares it.
+    last_page: Option<(Seq, Arc<Page>)>,
+    /// When somebody last wanted something from it (`mono_ms`).
+    used_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    from: crate::mail::Caller,
+    tag: u32,
+    after: Seq,
+    wants_presence: bool,
+}
+
+impl Room {
+    /// The room as the store has it now.
+    pub fn new(head: Head, limits: &RoomLimits, now_ms: u64) -> Room {
+        let first = head.newest.first().map_or(head.room.last_seq, |event| event.seq.previous());
+        let mut room = Room {
+            id: head.room.id,
+            epoch: head.room.epoch,
+            order: Order::new(head.room.last_seq),
+            recent: Recent::new(first),
+            presence: Presence::default(),
+            reactors: Vec::new(),
+            waiting: Vec::new(),
+            typing: Vec::new(),
+            sync: None,
+            last_page: None,
+            used_ms: now_ms,
+        };
+        for event in &head.newest {
+            room.recent.push(event, event_frame(event), event_frame);
+        }
+        room.recent.trim(limits.recent_events_max, limits.recent_bytes_max);
+        room
+    }
+
+    pub fn id(&self) -> RoomId {
+        self.id
+    }
+
+    pub fn head(&self) -> Seq {
+        self.order.head()
+    }
+
+    pub fn online(&self) -> u32 {
+        self.presence.online()
+    }
+
+    pub fn recent_bytes(&self) -> usize {
+        self.recent.bytes()
+    }
+
+    /// Nobody is there and nothing happened for the time after which a room is let go.
+    pub fn is_idle(&self, limits: &RoomLimits, now_ms: u64) -> bool {
+        self.presence.is_empty() && self.reactors.is_empty() && self.waiting.is_empty() && now_ms >= self.used_ms + limits.idle_ms
+    }
+
+    /// Let go of recent frames until at most this many bytes are kept.
+    pub fn shrink(&mut self, bytes_max: usize) {
+        self.recent.trim(usize::MAX, bytes_max);
+        self.last_page = None;
+    }
+
+    /// Events of a committed batch, or read to close a hole.
+    pub fn handle_events(&mut self, events: Vec<Event>, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
+        self.used_ms = now_ms;
+        let mut frames = Vec::with_capacity(events.len());
+        for event in events {
+            self.order.push(event, now_ms, |event| {
+                let frame = event_frame(&event);
+                self.recent.push(&event, Arc::clone(&frame), event_frame);
+                if matches!(event.kind, EventKind::Message { .. }) {
+                    self.typing.retain(|(user, _)| *user != event.user.id);
+                }
+                frames.push(frame);
+            });
+        }
+        if frames.is_empty() {
+            return;
+        }
+        self.recent.trim(limits.recent_events_max, limits.recent_bytes_max);
+        self.last_page = None;
+        self.tell(frames, out);
+    }
+
+    /// A connection joins, or starts the room anew.
+    pub fn handle_join(&mut self, join: JoinMail, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
+        self.used_ms = now_ms;
+        if !join.again {
+            match self.reactors.iter_mut().find(|(id, _)| *id == join.from.reactor) {
+                Some((_, members)) => *members += 1,
+                None => self.reactors.push((join.from.reactor, 1)),
+            }
+            if let Some(told) = self.presence.enter(&join.user, now_ms) {
+                self.tell_presence(&told, out);
+            } else if !self.presence.is_named() {
+                self.sync = None;
+            }
+        }
+        let resume = match join.since {
+            None => Resume::None,
+            Some(since) => self.resume(since.seq, since.epoch.as_deref(), join.patience, limits),
+        };
+        let sync = if join.wants_presence { self.sync() } else { None };
+        let joined = Joined {
+            user: join.user,
+            again: join.again,
+            epoch: Arc::clone(&self.epoch),
+            seq: self.order.head(),
+            online: self.presence.online(),
+            resume,
+            sync,
+        };
+        let mail = ReactorMail::Joined { conn: join.from.conn, room: self.id, tag: join.tag, reply: Ok(Box::new(joined)) };
+        out.push(Effect::Reactor(join.from.reactor, mail));
+    }
+
+    /// A member is gone.
+    pub fn handle_leave(&mut self, reactor: ReactorId, user: UserId, now_ms: u64) {
+        self.used_ms = now_ms;
+        if let Some(index) = self.reactors.iter().position(|(id, _)| *id == reactor) {
+            self.reactors[index].1 -= 1;
+            if self.reactors[index].1 == 0 {
+                self.reactors.swap_remove(index);
+            }
+        }
+        self.presence.leave(user, now_ms);
+    }
+
+    pub fn handle_typing(&mut self, user: &crate::event::User, now_ms: u64, out: &mut Vec<Effect>) {
+        self.typing.retain(|&(_, at)| now_ms < at + TYPING_EVERY_MS);
+        if self.typing.iter().any(|&(id, _)| id == user.id) {
+            return;
+        }
+        self.typing.push((user.id, now_ms));
+        let frame = Frame { kind: FrameKind::Typing { by: user.id }, json: encode::typing(self.id, user) };
+        self.tell(vec![Arc::new(frame)], out);
+    }
+
+    pub fn who(&self) -> Online {
+        Online { online: self.presence.online(), users: self.presence.users().cloned().collect() }
+    }
+
+    /// A catching-up connection asks for what follows `after`.
+    pub fn handle_ask(&mut self, from: crate::mail::Caller, tag: u32, after: Seq, wants_presence: bool, patience: Patience, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
+        self.used_ms = now_ms;
+        let head = self.order.head();
+        let page = if patience == Patience::Replay && head.since(after) > limits.replay_max {
+            Some(self.gap(after, head, wants_presence))
+        } else {
+            self.recent_page(after, wants_presence)
+        };
+        match page {
+            Some(page) => out.push(page_mail(self.id, from, tag, page)),
+            None => self.wait_for_block(Waiting { from, tag, after, wants_presence }, out),
+        }
+    }
+
+    /// A block of the store for those who wait for it; `None`: it cannot be read, which they are told as a gap.
+    pub fn handle_block(&mut self, block: u64, frames: Option<&[(Seq, Arc<Frame>)]>, out: &mut Vec<Effect>) {
+        let Some(index) = self.waiting.iter().position(|(number, _)| *number == block) else { return };
+        let (_, waiting) = self.waiting.swap_remove(index);
+        let head = self.order.head();
+        for one in waiting {
+            let page = match frames {
+                Some(frames) => {
+                    let wanted = frames.iter().filter(|(seq, _)| *seq > one.after && *seq <= head);
+                    let page = within(wanted.clone().map(|(_, frame)| frame), PAGE_FRAMES_MAX, PAGE_BYTES_MAX);
+                    let to = wanted.take(page.len()).last().map_or(one.after, |(seq, _)| *seq);
+                    if page.is_empty() { self.gap(one.after, block_end(block).min(head), one.wants_presence) } else { self.page(page, to, one.wants_presence) }
+                }
+                None => self.gap(one.after, block_end(block).min(head), one.wants_presence),
+            };
+            out.push(page_mail(self.id, one.from, one.tag, page));
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<u64> {
+        match (self.presence.next_timeout(), self.order.next_timeout()) {
+            (Some(presence), Some(hole)) => Some(presence.min(hole)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    pub fn handle_timeout(&mut self, now_ms: u64, out: &mut Vec<Effect>) {
+        let mut told = Vec::new();
+        self.presence.handle_timeout(now_ms, &mut told);
+        for told in &told {
+            self.tell_presence(told, out);
+        }
+        if self.order.next_timeout().is_some_and(|due| due <= now_ms) {
+            self.order.asked(now_ms);
+            let block = self.order.head().get() / BLOCK_EVENTS;
+            out.push(Effect::Reader(ReaderMail::Block { room: self.id, block }));
+        }
+    }
+
+    /// What becomes of `since`.
+    fn resume(&mut self, since: Seq, epoch: Option<&str>, patience: Patience, limits: &RoomLimits) -> Resume {
+        let head = self.order.head();
+        if epoch.is_some_and(|epoch| *epoch != *self.epoch) || since > head {
+            return Resume::No(NoResume::Epoch);
+        }
+        let replay = head.since(since);
+        if patience == Patience::Replay && replay > limits.replay_max {
+            return Resume::No(NoResume::TooFar);
+        }
+        // What the recent frames do not reach is asked for, block by block, like anything else that is missing.
+        let page = self.recent_page(since, false).unwrap_or_else(|| Arc::new(Page { frames: Vec::new(), to: since, reaches_head: false, sync: None }));
+        Resume::Replay { replay, page }
+    }
+
+    fn recent_page(&mut self, after: Seq, wants_presence: bool) -> Option<Arc<Page>> {
+        if let Some((from, page)) = &self.last_page
+            && *from == after
+            && page.sync.is_some() == (wants_presence && page.reaches_head && self.presence.is_named())
+        {
+            return Some(Arc::clone(page));
+        }
+        let frames = self.recent.after(after, PAGE_FRAMES_MAX, PAGE_BYTES_MAX)?;
+        let to = after.plus(frames.len() as u64);
+        let page = self.page(frames, to, wants_presence);
+        self.last_page = Some((after, Arc::clone(&page)));
+        Some(page)
+    }
+
+    fn page(&mut self, frames: Vec<Arc<Frame>>, to: Seq, wants_presence: bool) -> Arc<Page> {
+        let reaches_head = to >= self.order.head();
+        let sync = if reaches_head && wants_presence { self.sync() } else { None };
+        Arc::new(Page { frames, to, reaches_head, sync })
+    }
+
+    fn gap(&mut self, after: Seq, to: Seq, wants_presence: bool) -> Arc<Page> {
+        let frame = Frame { kind: FrameKind::Gap { to }, json: encode::gap(self.id, after.next(), to) };
+        self.page(vec![Arc::new(frame)], to, wants_presence)
+    }
+
+    fn wait_for_block(&mut self, waiting: Waiting, out: &mut Vec<Effect>) {
+        let block = waiting.after.get() / BLOCK_EVENTS;
+        if let Some((_, all)) = self.waiting.iter_mut().find(|(number, _)| *number == block) {
+            all.push(waiting);
+        } else {
+            self.waiting.push((block, vec![waiting]));
+            out.push(Effect::Reader(ReaderMail::Block { room: self.id, block }));
+        }
+    }
+
+    /// The `sync` frame, while users are named.
+    fn sync(&mut self) -> Option<Arc<Frame>> {
+        if !self.presence.is_named() {
+            return None;
+        }
+        let sync = self.sync.get_or_insert_with(|| {
+            let json = encode::presence_sync(self.id, self.presence.online(), self.presence.users());
+            Arc::new(Frame { kind: FrameKind::Presence, json })
+        });
+        Some(Arc::clone(sync))
+    }
+
+    fn tell_presence(&mut self, told: &Told, out: &mut Vec<Effect>) {
+        self.sync = None;
+        self.last_page = None;
+        let online = self.presence.online();
+        let frame = match told {
+            Told::Joined(user) => presence_frame(encode::presence_join(self.id, user, online)),
+            Told::Left(user) => presence_frame(encode::presence_leave(self.id, user, online)),
+            Told::Count => presence_frame(encode::presence_count(self.id, online)),
+            Told::Sync => match self.sync() {
+                Some(sync) => sync,
+                None => return,
+            },
+        };
+        self.tell(vec![frame], out);
+    }
+
+    fn tell(&self, frames: Vec<Arc<Frame>>, out: &mut Vec<Effect>) {
+        let frames: Arc<[Arc<Frame>]> = frames.into();
+        for &(reactor, _) in &self.reactors {
+            out.push(Effect::Reactor(reactor, ReactorMail::Frames { room: self.id, frames: Arc::clone(&frames) }));
+        }
+    }
+}
+
+/// The last event of a store block.
+fn block_end(block: u64) -> Seq {
+    Seq::ZERO.plus((block + 1).saturating_mul(BLOCK_EVENTS))
+}
+
+fn page_mail(room: RoomId, from: crate::mail::Caller, tag: u32, page: Arc<Page>) -> Effect {
+    Effect::Reactor(from.reactor, ReactorMail::Page { conn: from.conn, room, tag, page })
+}
+
+fn presence_frame(json: bytes::Bytes) -> Arc<Frame> {
+    Arc::new(Frame { kind: FrameKind::Presence, json })
+}
+
+/// An event as the frame that every member gets.
+pub(crate) fn event_frame(event: &Event) -> Arc<Frame> {
+    let name = match event.kind {
+        EventKind::Message { .. } => "message",
+        EventKind::Edit { .. } => "edit",
+        EventKind::Delete { .. } => "delete",
+    };
+    Arc::new(Frame { kind: FrameKind::Event { seq: event.seq, name }, json: encode::event(event) })
+}

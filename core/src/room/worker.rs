@@ -1,0 +1,269 @@
+//! `RoomWorker`: the actor that owns a share of the rooms, and the mail that goes to each.
+//!
+//! A room is loaded when somebody first wants something of it, through its own lane, so that the `Committed` batches that
+//! follow the load join on to it without a hole; until then what comes for the room waits. A worker may wait for a reactor
+//! (its driver does), never for a lane or a reader: what they do not take at once is a debt, offered again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::{BLOCK_EVENTS, Room, RoomLimits, event_frame};
+use crate::event::Event;
+use crate::frame::Frame;
+use crate::id::{RoomId, Seq};
+use crate::mail::{CallAnswer, Effect, JoinError, LaneMail, Online, ReactorMail, WorkerMail};
+use crate::node::OnlineCounts;
+use crate::store::{Head, StoreError};
+use crate::time::Now;
+
+pub struct RoomWorker {
+    limits: RoomLimits,
+    online: Arc<OnlineCounts>,
+    rooms: BTreeMap<RoomId, Entry>,
+    /// Deadlines of rooms (`mono_ms`); an entry counts only while the room asks for it.
+    due: BTreeSet<(u64, RoomId)>,
+    /// Loads and block reads that found no place yet.
+    debts: VecDeque<Effect>,
+    blocks: BlockCache,
+    recent_bytes: usize,
+    swept_ms: u64,
+}
+
+enum Entry {
+    /// Asked for; what came for it meanwhile, in order.
+    Loading(Vec<WorkerMail>),
+    Loaded(Box<Room>),
+}
+
+/// How often rooms that nobody uses are looked for.
+const SWEEP_EVERY_MS: u64 = 10_000;
+/// How soon a debt is offered again.
+const DEBT_EVERY_MS: u64 = 2;
+
+impl RoomWorker {
+    pub fn new(limits: RoomLimits, online: Arc<OnlineCounts>) -> RoomWorker {
+        RoomWorker {
+            limits,
+            online,
+            rooms: BTreeMap::new(),
+            due: BTreeSet::new(),
+            debts: VecDeque::new(),
+            blocks: BlockCache::default(),
+            recent_bytes: 0,
+            swept_ms: 0,
+        }
+    }
+
+    /// Rooms loaded or loading.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Bytes of recent frames in all rooms.
+    pub fn recent_bytes(&self) -> usize {
+        self.recent_bytes
+    }
+
+    /// Take one mail.
+    pub fn step(&mut self, mail: WorkerMail, now: Now, out: &mut Vec<Effect>) {
+        match mail {
+            WorkerMail::Loaded { room, head } => self.handle_loaded(room, head, now, out),
+            WorkerMail::Block { room, block, events } => self.handle_block(room, block, events, now, out),
+            WorkerMail::Committed { room, events } => match self.rooms.get_mut(&room) {
+                // Nobody listens: whoever loads the room later reads these from the store.
+                None => {}
+                Some(Entry::Loading(waiting)) => waiting.push(WorkerMail::Committed { room, events }),
+                Some(Entry::Loaded(_)) => self.with_room(room, now, out, |room, limits, now_ms, out| room.handle_events(events, limits, now_ms, out)),
+            },
+            WorkerMail::Online { room, from, call } => {
+                let online = match self.rooms.get(&room) {
+                    Some(Entry::Loaded(room)) => room.who(),
+                    Some(Entry::Loading(_)) | None => Online::default(),
+                };
+                out.push(Effect::Reactor(from.reactor, ReactorMail::Answered { conn: from.conn, call, answer: CallAnswer::Online(online) }));
+            }
+            // Nobody is in a room that is not loaded.
+            WorkerMail::Leave { room, .. } | WorkerMail::Typing { room, .. } if !self.rooms.contains_key(&room) => {}
+            WorkerMail::Join(_) | WorkerMail::Leave { .. } | WorkerMail::Typing { .. } | WorkerMail::Ask { .. } => self.to_room(mail, now, out),
+        }
+    }
+
+    /// An effect found its mailbox full: offer it again later.
+    pub fn handle_undelivered(&mut self, effect: Effect) {
+        self.debts.push_back(effect);
+    }
+
+    pub fn next_timeout(&self, now: Now) -> Option<u64> {
+        let due = self.due.first().map(|&(at, _)| at);
+        let debt = (!self.debts.is_empty()).then(|| now.after_ms(DEBT_EVERY_MS));
+        let sweep = (!self.rooms.is_empty()).then_some(self.swept_ms + SWEEP_EVERY_MS);
+        [due, debt, sweep].into_iter().flatten().min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
+        out.extend(self.debts.drain(..));
+        while let Some(&(at, room)) = self.due.first() {
+            if at > now.mono_ms {
+                break;
+            }
+            self.due.pop_first();
+            if matches!(self.rooms.get(&room), Some(Entry::Loaded(_))) {
+                self.with_room(room, now, out, |room, _, now_ms, out| room.handle_timeout(now_ms, out));
+            }
+        }
+        if now.mono_ms >= self.swept_ms + SWEEP_EVERY_MS {
+            self.swept_ms = now.mono_ms;
+            let limits = self.limits;
+            let mut freed = 0;
+            self.rooms.retain(|_, entry| match entry {
+                Entry::Loaded(room) if room.is_idle(&limits, now.mono_ms) => {
+                    freed += room.recent_bytes();
+                    false
+                }
+                Entry::Loaded(_) | Entry::Loading(_) => true,
+            });
+            self.recent_bytes -= freed;
+        }
+    }
+
+    /// Mail for a room, which is loaded first where it is not.
+    fn to_room(&mut self, mail: WorkerMail, now: Now, out: &mut Vec<Effect>) {
+        let id = match &mail {
+            WorkerMail::Join(join) => join.room,
+            WorkerMail::Leave { room, .. } | WorkerMail::Typing { room, .. } | WorkerMail::Ask { room, .. } | WorkerMail::Online { room, .. } => *room,
+            WorkerMail::Committed { room, .. } | WorkerMail::Loaded { room, .. } | WorkerMail::Block { room, .. } => *room,
+        };
+        match self.rooms.get_mut(&id) {
+            None => {
+                self.rooms.insert(id, Entry::Loading(vec![mail]));
+                let (limit, bytes_max) = (self.limits.recent_events_max, self.limits.recent_bytes_max);
+                let load = LaneMail::Load { room: id, limit: u32::try_from(limit).unwrap_or(u32::MAX), bytes_max: u32::try_from(bytes_max).unwrap_or(u32::MAX) };
+                out.push(Effect::Lane(Some(id), load));
+            }
+            Some(Entry::Loading(waiting)) => waiting.push(mail),
+            Some(Entry::Loaded(_)) => self.with_room(id, now, out, |room, limits, now_ms, out| match mail {
+                WorkerMail::Join(join) => room.handle_join(join, limits, now_ms, out),
+                WorkerMail::Leave { reactor, user, .. } => room.handle_leave(reactor, user.id, now_ms),
+                WorkerMail::Typing { user, .. } => room.handle_typing(&user, now_ms, out),
+                WorkerMail::Ask { from, tag, after, wants_presence, patience, .. } => room.handle_ask(from, tag, after, wants_presence, patience, limits, now_ms, out),
+                WorkerMail::Committed { events, .. } => room.handle_events(events, limits, now_ms, out),
+                WorkerMail::Online { .. } | WorkerMail::Loaded { .. } | WorkerMail::Block { .. } => unreachable!("answered by the worker itself"),
+            }),
+        }
+    }
+
+    fn handle_loaded(&mut self, id: RoomId, head: Result<Option<Head>, StoreError>, now: Now, out: &mut Vec<Effect>) {
+        let Some(Entry::Loading(waiting)) = self.rooms.remove(&id) else { return };
+        let error = match head {
+            Ok(Some(head)) => {
+                let room = Room::new(head, &self.limits, now.mono_ms);
+                self.recent_bytes += room.recent_bytes();
+                self.rooms.insert(id, Entry::Loaded(Box::new(room)));
+                for mail in waiting {
+                    self.to_room(mail, now, out);
+                }
+                return;
+            }
+            Ok(None) => JoinError::NoSuchRoom,
+            Err(_) => JoinError::Unavailable,
+        };
+        for mail in waiting {
+            match mail {
+                WorkerMail::Join(join) => {
+                    let mail = ReactorMail::Joined { conn: join.from.conn, room: id, tag: join.tag, reply: Err(error) };
+                    out.push(Effect::Reactor(join.from.reactor, mail));
+                }
+                // An ask comes from a member, and a member keeps its room loaded.
+                WorkerMail::Ask { .. } | WorkerMail::Leave { .. } | WorkerMail::Typing { .. } | WorkerMail::Committed { .. } => {}
+                WorkerMail::Online { .. } | WorkerMail::Loaded { .. } | WorkerMail::Block { .. } => {}
+            }
+        }
+    }
+
+    fn handle_block(&mut self, id: RoomId, block: u64, events: Result<Vec<Event>, StoreError>, now: Now, out: &mut Vec<Effect>) {
+        let Ok(events) = events else {
+            self.with_room(id, now, out, |room, _, _, out| room.handle_block(block, None, out));
+            return;
+        };
+        let frames: Vec<(Seq, Arc<Frame>)> = events.iter().map(|event| (event.seq, event_frame(event))).collect();
+        if frames.len() as u64 == BLOCK_EVENTS {
+            self.blocks.insert(id, block, frames.clone());
+        }
+        self.with_room(id, now, out, |room, limits, now_ms, out| {
+            // A block also closes a hole, when one is open.
+            room.handle_events(events, limits, now_ms, out);
+            room.handle_block(block, Some(&frames), out);
+        });
+    }
+
+    /// Do something with a loaded room, and keep the books about it.
+    fn with_room(&mut self, id: RoomId, now: Now, out: &mut Vec<Effect>, act: impl FnOnce(&mut Room, &RoomLimits, u64, &mut Vec<Effect>)) {
+        let Some(Entry::Loaded(room)) = self.rooms.get_mut(&id) else { return };
+        let (online, bytes) = (room.online(), room.recent_bytes());
+        let first = out.len();
+        act(room, &self.limits, now.mono_ms, out);
+        if room.online() != online {
+            self.online.set(id, room.online());
+        }
+        self.recent_bytes = self.recent_bytes - bytes + room.recent_bytes();
+        if self.recent_bytes > self.limits.recent_total_bytes_max {
+            // The room that grew pays: half of what it keeps.
+            let kept = room.recent_bytes();
+            room.shrink(kept / 2);
+            self.recent_bytes = self.recent_bytes - kept + room.recent_bytes();
+        }
+        if let Some(at) = room.next_timeout() {
+            self.due.insert((at, id));
+        }
+        self.answer_from_cache(id, first, now, out);
+    }
+
+    /// Block reads that the cache can answer are not sent.
+    fn answer_from_cache(&mut self, id: RoomId, first: usize, now: Now, out: &mut Vec<Effect>) {
+        let mut at = first;
+        while at < out.len() {
+            let cached = match &out[at] {
+                Effect::Reader(crate::mail::ReaderMail::Block { room, block }) if *room == id => self.blocks.get(id, *block).map(|frames| (*block, frames)),
+                Effect::Reader(_) | Effect::Reactor(..) | Effect::Worker(..) | Effect::Lane(..) | Effect::Hasher(_) => None,
+            };
+            match cached {
+                Some((block, frames)) => {
+                    out.remove(at);
+                    if let Some(Entry::Loaded(room)) = self.rooms.get_mut(&id) {
+                        let _ = now;
+                        room.handle_block(block, Some(&frames), out);
+                    }
+                }
+                None => at += 1,
+            }
+        }
+    }
+}
+
+/// Whole blocks read lately. Blocks never change but by deletions, which a cached one must not outlive: see `forget`.
+#[derive(Default)]
+struct BlockCache {
+    blocks: VecDeque<(RoomId, u64, Arc<[(Seq, Arc<Frame>)]>)>,
+}
+
+impl BlockCache {
+    /// Blocks kept by a worker.
+    const BLOCKS_MAX: usize = 32;
+
+    fn get(&self, room: RoomId, block: u64) -> Option<Arc<[(Seq, Arc<Frame>)]>> {
+        self.blocks.iter().find(|(r, b, _)| (*r, *b) == (room, block)).map(|(_, _, frames)| Arc::clone(frames))
+    }
+
+    fn insert(&mut self, room: RoomId, block: u64, frames: Vec<(Seq, Arc<Frame>)>) {
+        self.blocks.retain(|(r, b, _)| (*r, *b) != (room, block));
+        self.blocks.push_back((room, block, frames.into()));
+        if self.blocks.len() > Self::BLOCKS_MAX {
+            self.blocks.pop_front();
+        }
+    }
+
+    /// A message of the room was deleted: its content must not be served from here.
+    fn forget(&mut self, room: RoomId) {
+        self.blocks.retain(|(r, _, _)| *r != room);
+    }
+}
