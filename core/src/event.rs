@@ -4,16 +4,20 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::id::{RoomId, Seq, UserId};
 use crate::text::{Content, Nonce, Username};
 use crate::time::Timestamp;
 
 /// A user as others see one. Shared by `Arc` wherever it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct User {
     /// The account.
     pub id: UserId,
     /// Its name.
+    #[serde(rename = "username")]
     pub name: Username,
 }
 

@@ -220,23 +220,9 @@ impl Nonce {
             None => Ok(Nonce(text.into())),
         }
     }
-
-    /// A nonce that the server makes for a client that gave none. It begins with a character that no client
-    /// may send, so the two kinds never meet, and it is never shown.
-    pub fn made_by_server(random: u128) -> Nonce {
-        Nonce(format!("{SERVER_MARK}{random:032x}").into())
-    }
-
-    /// Whether the client gave it. Only then it goes back over the wire.
-    pub fn is_from_client(&self) -> bool {
-        !self.0.starts_with(SERVER_MARK)
-    }
 }
 
 text_type!(Nonce, 1, Nonce::CHARS_MAX, "printable ASCII");
-
-/// The first character of a nonce made by the server.
-const SERVER_MARK: char = '\u{1}';
 
 /// The form in which names are compared and searched: Unicode's NFKC with case folded and what cannot be seen
 /// removed. Case is folded by way of upper case, character by character, so that `ß` meets `SS`, `ς` meets

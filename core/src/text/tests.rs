@@ -123,17 +123,12 @@ fn a_topic_may_be_empty() {
 
 #[test]
 fn nonces_are_printable_ascii() {
-    for text in ["1", "a b", "~!@#", &"n".repeat(64)] {
-        let nonce = Nonce::parse(text).unwrap();
-        assert!(nonce.is_from_client());
+    for text in &["1", "a b", "~!@#", &"n".repeat(64)] {
+        assert_eq!(Nonce::parse(text).unwrap().as_str(), *text);
     }
     for text in ["", "é", "a\tb", "\u{7F}", "\u{1}", "\0", &"n".repeat(65)] {
         assert!(Nonce::parse(text).is_err(), "{text:?}");
     }
-    let made = Nonce::made_by_server(u128::MAX);
-    assert!(!made.is_from_client());
-    assert!(made.as_str().len() <= Nonce::CHARS_MAX);
-    assert!(Nonce::parse(made.as_str()).is_err(), "no client can send it");
 }
 
 proptest! {

@@ -1,0 +1,16 @@
+//! What crosses the wire, and nothing of what it means: frames, bodies, queries, codes (PROTOCOL.md).
+//!
+//! What comes in is parsed once into types that cannot be wrong; what goes out is encoded from types whose fields
+//! stand in the contract's order. The same types make the OpenAPI and AsyncAPI documents.
+
+mod client;
+mod code;
+mod json;
+mod server;
+
+pub use client::{ClientFrame, FrameError, JoinRoom, Want};
+pub use code::{CloseCode, ErrorCode, Reconnect};
+pub use server::{
+    Change, CountTag, LeftReason, Limits, NoResume, ServerFrame, SyncTag, encode_event, event_frame,
+    event_name,
+};
