@@ -212,3 +212,6 @@ const OUT_RETAINED: usize = 64 * 1024 + 1;
 
 /// Blocks with BFINAL in one message. Each costs a reset and may be two bytes long, and no sender makes more than one.
 const STREAMS_MAX: u32 = 16;
+
+#[cfg(test)]
+mod tests;

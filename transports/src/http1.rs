@@ -30,3 +30,6 @@ pub use fields::{Encoding, accepts_event_stream, choose_encoding, if_none_match}
 pub use head::{Head, Limits, Method, Version, is_token_byte, parse_head};
 pub use response::{Body, Date, HeaderValue, InvalidValue, Response};
 pub use target::{BadEncoding, QueryPairs, Target, path_segments, query_pairs};
+
+#[cfg(test)]
+mod tests;

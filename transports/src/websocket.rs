@@ -36,3 +36,6 @@ pub use handshake::{HandshakeError, Upgrade, accept_key};
 pub use permessage::Deflate;
 pub use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 pub use violation::Violation;
+
+#[cfg(test)]
+mod tests;

@@ -68,8 +68,7 @@ pub fn choose_encoding<'a>(values: impl Iterator<Item = &'a [u8]>, available: &[
     let quality = |encoding: Encoding| match encoding {
         Encoding::Brotli => brotli.or(others).unwrap_or(0),
         Encoding::Gzip => gzip.or(others).unwrap_or(0),
-        // Acceptable without being named, but then after everything that is.
-        Encoding::Identity => identity.or(others.filter(|quality| *quality == 0)).unwrap_or(1),
+        Encoding::Identity => identity.or(others).unwrap_or(0),
     };
     let mut best = (0, Encoding::Identity);
     for encoding in available {

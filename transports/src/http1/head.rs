@@ -81,6 +81,9 @@ impl Default for Limits {
 /// [`HttpError`], as early as it shows, a head without an end included.
 pub fn parse_head<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<Head<'a>>, HttpError> {
     // One empty line before a request is tolerated: old clients send it after a body (RFC 9112 2.2).
+    if input == b"\r" {
+        return Ok(None);
+    }
     let text = input.strip_prefix(b"\r\n").unwrap_or(input);
     let lead = input.len() - text.len();
     let window = text.get(..limits.head_bytes_max).unwrap_or(text);
