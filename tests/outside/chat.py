@@ -43,6 +43,7 @@ class Chat:
         self.ended = asyncio.Event()
         self.headers = {}
         self.pings = 0
+        self.on_frame = None  # told of every frame, after it was found good
         self.answer_pings = self.answer_heartbeats = True
         self._news = asyncio.Condition()
         self._breach = None
@@ -55,7 +56,7 @@ class Chat:
     # Opening
 
     @classmethod
-    async def open(cls, server, token=None, room=None, since=None, epoch=None, way="query", hb=False, headers=(), early=(), host=None):
+    async def open(cls, server, token=None, room=None, since=None, epoch=None, way="query", hb=False, headers=(), on_frame=None):
         """Connects, and reads the `welcome` unless the token is to be sent in a frame. `way`: query, header, protocol, frame."""
         query, headers = {}, list(headers)
         for name, value in (("room_id", room), ("since", since), ("epoch", epoch), ("hb", 1 if hb else None)):
@@ -68,10 +69,11 @@ class Chat:
         elif token is not None and way == "protocol":
             headers.append(("Sec-WebSocket-Protocol", f"chatroom.v1, bearer.{token}"))
         path = "/ws" + (f"?{urlencode(query)}" if query else "")
-        reader, writer = await asyncio.open_connection(host or server.host, server.port, limit=1 << 22)
+        reader, writer = await asyncio.open_connection(server.host, server.port, limit=1 << 22)
         request, accept = framing.handshake(server.authority, path, headers)
-        writer.write(request + b"".join(early))
+        writer.write(request)
         chat = cls(server, reader, writer, {room: since} if room is not None else {})
+        chat.on_frame = on_frame
         try:
             await asyncio.wait_for(chat._upgrade(accept), WAIT_S)
         except BaseException:
@@ -257,6 +259,8 @@ class Chat:
             self._handle(f)
             self.times.append(time.monotonic())
             self.frames.append(f)
+            if self.on_frame:
+                self.on_frame(f)
             if f["type"] == "ping" and self.answer_heartbeats:
                 await self.send(type="pong")
             async with self._news:
