@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod id;
+pub mod limit;
 pub mod store;
 pub mod text;
 pub mod time;

@@ -68,20 +68,32 @@ pub struct Append {
 
 #[derive(Clone, Debug)]
 pub enum Change {
-    Message { content: Content },
+    Message {
+        content: Content,
+    },
     /// Only by the author of the message.
-    Edit { of: Seq, content: Content },
+    Edit {
+        of: Seq,
+        content: Content,
+    },
     /// By the author of the message or the creator of the room.
-    Delete { of: Seq },
+    Delete {
+        of: Seq,
+    },
 }
 
 /// What became of one [`Append`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Stored as this event.
-    Stored { seq: Seq, at: Timestamp },
+    Stored {
+        seq: Seq,
+        at: Timestamp,
+    },
     /// Stored before: the event with the same nonce, or for a deletion the first one of that message.
-    Duplicate { seq: Seq },
+    Duplicate {
+        seq: Seq,
+    },
     Refused(Refusal),
 }
 
@@ -123,7 +135,10 @@ pub struct UserRow {
 
 impl std::fmt::Debug for UserRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UserRow").field("user", &self.user).field("disabled", &self.disabled).finish_non_exhaustive()
+        f.debug_struct("UserRow")
+            .field("user", &self.user)
+            .field("disabled", &self.disabled)
+            .finish_non_exhaustive()
     }
 }
 
@@ -181,12 +196,18 @@ impl std::fmt::Debug for Command {
 #[derive(Clone, Debug)]
 pub enum Written {
     User(UserRow),
-    Session { user: UserRow, session: SessionId, counter: u64 },
+    Session {
+        user: UserRow,
+        session: SessionId,
+        counter: u64,
+    },
     Refreshed(Refreshed),
     Ended(Vec<SessionId>),
     Room(RoomRow),
     NameTaken,
-    QuotaSpent { retry_after_s: u32 },
+    QuotaSpent {
+        retry_after_s: u32,
+    },
     /// What was to be changed is not there.
     Nothing,
 }
@@ -244,7 +265,10 @@ pub enum MessageRange {
     Newest,
     Before(Seq),
     After(Seq),
-    Between { after: Seq, before: Seq },
+    Between {
+        after: Seq,
+        before: Seq,
+    },
     /// Up to half of the page before this one, and the rest from itself on.
     Around(Seq),
 }
@@ -256,7 +280,10 @@ pub enum Found {
     Sessions(Vec<SessionRow>),
     EndedSessions(Vec<SessionId>),
     Room(Option<RoomRow>),
-    Rooms { rooms: Vec<RoomRow>, more: bool },
+    Rooms {
+        rooms: Vec<RoomRow>,
+        more: bool,
+    },
     Head(Option<Head>),
     Messages(Option<MessagePage>),
     Message(Option<Message>),

@@ -6,11 +6,11 @@
 mod client;
 mod code;
 mod json;
-mod server;
+pub mod server;
 
 pub use client::{ClientFrame, FrameError, JoinRoom, Want};
 pub use code::{CloseCode, ErrorCode, Reconnect};
 pub use server::{
-    Change, CountTag, LeftReason, Limits, NoResume, ServerFrame, SyncTag, encode_event, event_frame,
-    event_name,
+    Change, CountTag, LeftReason, Limits, NoResume, PROTOCOL_VERSION, ServerFrame, SyncTag, encode_event,
+    event_frame, event_name,
 };

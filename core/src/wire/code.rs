@@ -170,11 +170,11 @@ pub enum CloseCode {
     /// 4404: the one room of this connection is not there. The client stays away.
     NotFound,
     /// 4408: no answer to heartbeats. The client, if it still lives, reconnects after a delay.
-    NoHeartbeat,
+    HeartbeatTimeout,
     /// 4413: too slow even for `gap`. The client reconnects after a delay, with `since`.
     TooSlow,
     /// 4429: too many refused frames. The client reconnects after a delay.
-    TooManyRefused,
+    RateLimited,
 }
 
 /// Whether and when a client connects again.
@@ -206,9 +206,9 @@ impl CloseCode {
         CloseCode::Unauthorized,
         CloseCode::Forbidden,
         CloseCode::NotFound,
-        CloseCode::NoHeartbeat,
+        CloseCode::HeartbeatTimeout,
         CloseCode::TooSlow,
-        CloseCode::TooManyRefused,
+        CloseCode::RateLimited,
     ];
 
     /// The number in the close frame.
@@ -225,9 +225,9 @@ impl CloseCode {
             CloseCode::Unauthorized => 4401,
             CloseCode::Forbidden => 4403,
             CloseCode::NotFound => 4404,
-            CloseCode::NoHeartbeat => 4408,
+            CloseCode::HeartbeatTimeout => 4408,
             CloseCode::TooSlow => 4413,
-            CloseCode::TooManyRefused => 4429,
+            CloseCode::RateLimited => 4429,
         }
     }
 
@@ -242,9 +242,9 @@ impl CloseCode {
             CloseCode::Unauthorized => "unauthorized",
             CloseCode::Forbidden => "forbidden",
             CloseCode::NotFound => "not_found",
-            CloseCode::NoHeartbeat => "no_heartbeat",
+            CloseCode::HeartbeatTimeout => "heartbeat_timeout",
             CloseCode::TooSlow => "too_slow",
-            CloseCode::TooManyRefused => "rate_limited",
+            CloseCode::RateLimited => "rate_limited",
         }
     }
 
@@ -259,9 +259,9 @@ impl CloseCode {
             | CloseCode::NotFound => Reconnect::No,
             CloseCode::TooBig
             | CloseCode::Overloaded
-            | CloseCode::NoHeartbeat
+            | CloseCode::HeartbeatTimeout
             | CloseCode::TooSlow
-            | CloseCode::TooManyRefused => Reconnect::Delayed,
+            | CloseCode::RateLimited => Reconnect::Delayed,
             CloseCode::Restart => Reconnect::AfterBye,
             CloseCode::Unauthorized => Reconnect::WithNewToken,
         }

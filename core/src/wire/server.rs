@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -142,8 +143,7 @@ pub enum ServerFrame<'a> {
         /// How many users are in the room.
         online: u32,
         /// Up to 200 of them.
-        #[schema(value_type = Vec<User>)]
-        users: &'a [Arc<User>],
+        users: Vec<&'a User>,
     },
     /// A user's first connection entered the room, or the last one left it.
     #[serde(rename = "presence")]
@@ -236,7 +236,21 @@ impl ServerFrame<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         serde_json::to_writer(out, self).expect("writing JSON into memory does not fail");
     }
+
+    /// The JSON text in memory of its own, to be shared by all who get it.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::with_capacity(TYPICAL_BYTES);
+        self.encode(&mut out);
+        out.shrink_to_fit();
+        out.into()
+    }
 }
+
+/// The version of the contract, for `welcome`.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Most frames fit, so encoding allocates once.
+const TYPICAL_BYTES: usize = 256;
 
 /// What a client should keep to, as `welcome` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -327,6 +341,42 @@ pub fn event_frame(event: &Event) -> ServerFrame<'_> {
     }
 }
 
+/// The frame that carries the event.
+pub fn event(event: &Event) -> Bytes {
+    event_frame(event).to_bytes()
+}
+
+/// `presence` with the users that are in the room.
+pub fn presence_sync<'a>(room_id: RoomId, online: u32, users: impl Iterator<Item = &'a Arc<User>>) -> Bytes {
+    let users = users.map(|user| &**user).collect();
+    ServerFrame::PresenceSync { room_id, event: SyncTag::Sync, online, users }.to_bytes()
+}
+
+/// `presence` of a user who entered.
+pub fn presence_join(room_id: RoomId, user: &User, online: u32) -> Bytes {
+    ServerFrame::PresenceChange { room_id, event: Change::Join, user, online }.to_bytes()
+}
+
+/// `presence` of a user who left.
+pub fn presence_leave(room_id: RoomId, user: &User, online: u32) -> Bytes {
+    ServerFrame::PresenceChange { room_id, event: Change::Leave, user, online }.to_bytes()
+}
+
+/// `presence` of a room with too many users to name.
+pub fn presence_count(room_id: RoomId, online: u32) -> Bytes {
+    ServerFrame::PresenceCount { room_id, event: CountTag::Count, online }.to_bytes()
+}
+
+/// `typing`.
+pub fn typing(room_id: RoomId, user: &User) -> Bytes {
+    ServerFrame::Typing { room_id, user }.to_bytes()
+}
+
+/// `gap`: the events from the one to the other were not sent.
+pub fn gap(room_id: RoomId, from: Seq, to: Seq) -> Bytes {
+    ServerFrame::Gap { room_id, from, to }.to_bytes()
+}
+
 /// Appends the frame that carries the event.
 pub fn encode_event(event: &Event, out: &mut Vec<u8>) {
     event_frame(event).encode(out);
@@ -367,7 +417,7 @@ mod tests {
             (
                 ServerFrame::Welcome {
                     user: &alice,
-                    protocol: 1,
+                    protocol: PROTOCOL_VERSION,
                     server: "chatroom/0.1.0",
                     session: SessionId::new(4).unwrap(),
                     heartbeat_s: 25,
@@ -412,7 +462,12 @@ mod tests {
                 r#"{"type":"ack","room_id":5,"seq":9}"#,
             ),
             (
-                ServerFrame::PresenceSync { room_id, event: SyncTag::Sync, online: 2, users: &users },
+                ServerFrame::PresenceSync {
+                    room_id,
+                    event: SyncTag::Sync,
+                    online: 2,
+                    users: users.iter().map(|user| &**user).collect(),
+                },
                 r#"{"type":"presence","room_id":5,"event":"sync","online":2,"users":[{"id":1,"username":"alice"},{"id":2,"username":"小明同学"}]}"#,
             ),
             (
