@@ -6,7 +6,9 @@
 pub mod event;
 pub mod id;
 pub mod limit;
+pub mod password;
 pub mod store;
 pub mod text;
 pub mod time;
+pub mod token;
 pub mod wire;

@@ -34,6 +34,7 @@ impl Password {
         if text.len() > Self::BYTES_MAX {
             return Err(TextError::TooManyBytes { max: Self::BYTES_MAX });
         }
+        check_nul(text)?;
         Ok(Password(Zeroizing::new(text.to_owned())))
     }
 
