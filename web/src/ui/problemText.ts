@@ -1,0 +1,47 @@
+import type { FieldProblem } from "chatroom-sdk";
+import type { Texts } from "./i18n/en.ts";
+
+/** A refusal or failure in the reader's words, by its code (PROTOCOL.md section 2). */
+export function problemText(texts: Texts, code: string): string {
+  switch (code) {
+    case "network":
+      return texts.problemNetwork;
+    case "rate_limited":
+      return texts.problemRateLimited;
+    case "unavailable":
+      return texts.problemUnavailable;
+    case "internal":
+      return texts.problemInternal;
+    case "forbidden":
+      return texts.problemForbidden;
+    case "not_found":
+      return texts.problemNotFound;
+    case "conflict":
+      return texts.problemConflict;
+    case "payload_too_large":
+      return texts.problemTooLarge;
+    case "unauthorized":
+    case "token_expired":
+    case "token_reused":
+      return texts.problemExpired;
+    default:
+      return texts.problemInvalid;
+  }
+}
+
+/** What the server says about one field, if anything. Its words are English. */
+export function fieldError(
+  fields: readonly FieldProblem[],
+  field: string,
+  texts: Texts,
+  rule: string,
+): string | undefined {
+  const problem = fields.find((candidate) => candidate.field === field);
+  if (problem === undefined) return undefined;
+  return texts.languageName === "English" ? sentence(problem.message) : rule;
+}
+
+function sentence(text: string): string {
+  const first = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(first) ? first : `${first}.`;
+}
