@@ -1,12 +1,11 @@
 /** Somebody with a browser of their own: what people do in ChatRoom, in words. */
-import { mkdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
+import axe from "axe-core";
 import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { expect } from "vitest";
 
 const SCREENSHOTS = resolve(process.env["SCREENSHOTS"] ?? "e2e/out");
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 export const PASSWORD = "correct horse battery 9";
 
 export class Person {
@@ -91,22 +90,16 @@ export class Person {
 
   async screenshot(name: string): Promise<void> {
     mkdirSync(SCREENSHOTS, { recursive: true });
-    // What moves has come to rest.
-    await this.page.evaluate(() => Promise.all(
-      document.getAnimations().filter((one) => one.effect?.getTiming().iterations === 1).map((one) => one.finished.catch(() => undefined)),
-    ));
+    await this.#rest();
     await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) });
   }
 
   /** Looks for barriers that keep people out: none that axe calls serious or critical may be there. */
   async checkBarriers(): Promise<void> {
-    await this.page.evaluate(() => Promise.all(
-      document.getAnimations().filter((one) => one.effect?.getTiming().iterations === 1).map((one) => one.finished.catch(() => undefined)),
-    ));
-    await this.page.evaluate(AXE);
+    await this.#rest();
+    await this.page.evaluate(axe.source);
     const found = await this.page.evaluate(async () => {
-      const { axe } = window as unknown as { axe: { run(): Promise<{ violations: Violation[] }> } };
-      const { violations } = await axe.run();
+      const { violations } = await (window as unknown as { axe: typeof axe }).axe.run();
       return violations.map(({ id, impact, nodes }) => ({ id, impact, nodes: nodes.map((node) => `${node.html} ${node.failureSummary}`) }));
     });
     expect(found.filter(({ impact }) => impact === "serious" || impact === "critical")).toEqual([]);
@@ -115,10 +108,12 @@ export class Person {
   async leave(): Promise<void> {
     await this.page.context().close();
   }
-}
 
-interface Violation {
-  readonly id: string;
-  readonly impact: string | null;
-  readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[];
+  /** Until what moves in has come to rest; what moves for ever does not count. */
+  async #rest(): Promise<void> {
+    await this.page.evaluate(async () => {
+      const moves = document.getAnimations().filter((one) => one.effect?.getTiming().iterations === 1);
+      await Promise.allSettled(moves.map((one) => one.finished));
+    });
+  }
 }

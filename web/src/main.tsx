@@ -1,3 +1,6 @@
+// The style sheets first: theme.css names the order of the layers.
+import "./ui/theme.css";
+import "./ui/ui.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { connectHere } from "chatroom-sdk";
@@ -5,8 +8,6 @@ import { App } from "./app/App.tsx";
 import { LanguageProvider } from "./ui/i18n/useTexts.tsx";
 import { ToastProvider } from "./ui/Toasts.tsx";
 import { applyTheme } from "./ui/useTheme.ts";
-import "./ui/theme.css";
-import "./ui/ui.css";
 
 applyTheme();
 

@@ -104,7 +104,7 @@ function without(users: readonly User[], user: User): readonly User[] {
 }
 
 function sorted(users: readonly User[]): readonly User[] {
-  return [...users].sort((a, b) => a.username.localeCompare(b.username));
+  return users.toSorted((a, b) => a.username.localeCompare(b.username));
 }
 
 const LISTED_MAX = 200;

@@ -38,7 +38,7 @@ export abstract class Store<S> {
   #notify(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of this.#listeners) listener();
   }
 }
 

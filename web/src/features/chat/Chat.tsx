@@ -73,12 +73,13 @@ export function Chat({ room, me, lead, peopleShown, onPeople, onLeave, onGone }:
         <button
           type="button"
           className="people-button"
-          aria-label={`${peopleShown ? texts.hidePeople : texts.showPeople} (${texts.online(state.online)})`}
+          title={texts.people}
           aria-pressed={peopleShown}
           onClick={onPeople}
         >
           <Icon name="people" />
-          <span>{state.online}</span>
+          <span aria-hidden="true">{state.online}</span>
+          <span className="hidden">{`${texts.people}: ${texts.online(state.online)}`}</span>
         </button>
         <IconButton icon="leave" label={texts.leaveRoom} onClick={onLeave} />
       </header>

@@ -30,8 +30,7 @@ export function MessageList({ room, state, me, editing, actions }: MessageListPr
     () => makeLines(messages, outgoing, me, unreadAfter),
     [messages, outgoing, me, unreadAfter],
   );
-  const scroll = useScroll(lines, outgoing.length);
-  const { atEnd, nearStart } = scroll;
+  const { ref, onScroll, toEnd, atEnd, nearStart } = useScroll(lines, outgoing.length);
   const [active, setActive] = useState<Seq>();
   const lastSeq = messages.at(-1)?.seq;
   const stop = messages.some((message) => message.seq === active) ? active : lastSeq;
@@ -45,23 +44,13 @@ export function MessageList({ room, state, me, editing, actions }: MessageListPr
     if (nearStart && hasOlder && !loadingOlder && state.problem === undefined) room.loadOlder();
   }, [nearStart, hasOlder, loadingOlder, room, state.problem]);
 
-  const move = (event: KeyboardEvent<HTMLElement>) => {
-    const line = (event.target as Element).closest<HTMLElement>(".message");
-    if (line === null || event.target !== line) return;
-    const all = [...event.currentTarget.querySelectorAll<HTMLElement>(".message[data-seq]")];
-    const next = all[nextIndex(event.key, all.indexOf(line), all.length) ?? -1];
-    if (next === undefined) return;
-    event.preventDefault();
-    next.focus();
-  };
-
   return (
     <div className="messages">
       {/* oxlint-disable-next-line jsx-a11y/no-static-element-interactions */}
       <div
         className="messages-scroll"
-        ref={scroll.ref}
-        onScroll={scroll.onScroll}
+        ref={ref}
+        onScroll={onScroll}
         onKeyDown={move}
         onFocus={(event) => {
           const seq = Number((event.target as Element).closest<HTMLElement>("[data-seq]")?.dataset["seq"]);
@@ -100,7 +89,7 @@ export function MessageList({ room, state, me, editing, actions }: MessageListPr
         </ol>
       </div>
       {!atEnd && (
-        <button type="button" className="jump" data-news={state.unread > 0 || undefined} onClick={scroll.toEnd}>
+        <button type="button" className="jump" data-news={state.unread > 0 || undefined} onClick={toEnd}>
           <Icon name="arrowDown" />
           {state.unread > 0 ? texts.jumpToUnread(state.unread) : texts.jumpToNewest}
         </button>
@@ -128,7 +117,7 @@ function LineView({ line, me, live, creator, editing, stop, actions, room }: Lin
     case "day":
       return (
         <li className="day">
-          <time dateTime={line.date.toISOString().slice(0, 10)}>{dates.day(line.date, new Date())}</time>
+          <time dateTime={line.date.toISOString().slice(0, 10)}>{dates.day(line.date)}</time>
         </li>
       );
     case "unread":
@@ -212,6 +201,17 @@ function useAttention(atEnd: boolean, read: () => void, messages: readonly Messa
       document.removeEventListener("visibilitychange", look);
     };
   }, [atEnd, read, messages]);
+}
+
+/** Moves the focus from one message to another. */
+function move(event: KeyboardEvent<HTMLElement>): void {
+  const line = (event.target as Element).closest<HTMLElement>(".message");
+  if (line === null || event.target !== line) return;
+  const all = [...event.currentTarget.querySelectorAll<HTMLElement>(".message[data-seq]")];
+  const next = all[nextIndex(event.key, all.indexOf(line), all.length) ?? -1];
+  if (next === undefined) return;
+  event.preventDefault();
+  next.focus();
 }
 
 function nextIndex(key: string, at: number, count: number): number | undefined {

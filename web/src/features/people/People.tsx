@@ -13,9 +13,10 @@ interface PeopleProps {
 }
 
 /** Who is in the room now. */
-export function People({ online, users = [], me, onClose }: PeopleProps) {
+export function People({ online, users, me, onClose }: PeopleProps) {
   const texts = useTexts();
-  const more = online - users.length;
+  const named = users ?? [];
+  const more = online - named.length;
   return (
     <div className="people">
       <header className="people-head">
@@ -26,14 +27,14 @@ export function People({ online, users = [], me, onClose }: PeopleProps) {
       {/* A list that scrolls must be reachable by key. */}
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
       <ul className="people-list" tabIndex={0} aria-label={texts.people}>
-        {users.map((user) => (
+        {named.map((user) => (
           <li key={user.id}>
             <Avatar user={user} small />
             <span className="people-name">{user.username}</span>
             {user.id === me.id && <span className="people-me">{texts.you}</span>}
           </li>
         ))}
-        {users.length > 0 && more > 0 && <li className="people-more">{texts.peopleMore(more)}</li>}
+        {named.length > 0 && more > 0 && <li className="people-more">{texts.peopleMore(more)}</li>}
       </ul>
     </div>
   );

@@ -57,7 +57,9 @@ export function RoomList({ api, joined, current, onCreate, onPick }: RoomListPro
           </section>
         )}
         <section aria-busy={listing.stale || undefined}>
-          <h2>{filtered ? texts.foundRooms : texts.allRooms}</h2>
+          {(filtered || own.length === 0 || others?.length !== 0) && (
+            <h2>{filtered ? texts.foundRooms : texts.allRooms}</h2>
+          )}
           {listing.problem && others === undefined && (
             <div className="rooms-note">
               <p role="alert">{texts.roomsFailed}</p>

@@ -78,7 +78,7 @@ export class JoinedRooms {
   #set(rooms: readonly JoinedRoom[]): void {
     this.#rooms = rooms;
     remember(this.#key, JSON.stringify(rooms));
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of this.#listeners) listener();
   }
 }
 

@@ -101,8 +101,6 @@ export const en = {
 
   // People
   people: "People",
-  showPeople: "Show people",
-  hidePeople: "Hide people",
   peopleMore: (count: number) => (count === 1 ? "and 1 more" : `and ${count} more`),
 
   // Connection

@@ -65,7 +65,8 @@ export function useDates() {
     return {
       time: (date: Date) => time.format(date),
       full: (date: Date) => full.format(date),
-      day: (date: Date, now: Date) => {
+      day: (date: Date) => {
+        const now = new Date();
         const days = dayNumber(now) - dayNumber(date);
         if (days === 0) return texts.today;
         if (days === 1) return texts.yesterday;

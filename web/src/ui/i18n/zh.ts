@@ -99,8 +99,6 @@ export const zh: Texts = {
   yesterday: "昨天",
 
   people: "成员",
-  showPeople: "显示成员",
-  hidePeople: "隐藏成员",
   peopleMore: (count) => `另有 ${count} 人`,
 
   offline: "你已离线。写下的消息会在恢复后发送。",
