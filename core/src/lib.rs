@@ -10,5 +10,6 @@ pub mod password;
 pub mod store;
 pub mod text;
 pub mod time;
+pub mod timer;
 pub mod token;
 pub mod wire;
