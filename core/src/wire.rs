@@ -6,10 +6,17 @@
 mod client;
 mod code;
 mod json;
+mod rest;
 pub mod server;
 
 pub use client::{ClientFrame, FrameError, JoinRoom, Want};
 pub use code::{CloseCode, ErrorCode, Reconnect};
+pub use rest::{
+    AccountBody, BodyError, Broker, Database, EventsBody, EventsQuery, FieldError, HealthBody, HealthStatus,
+    LoginBody, MessageBody, MessagesBody, MessagesQuery, NewContent, NewMessage, NewRoom, OnlineBody,
+    PasswordBody, Problem, QueryPairs, RefreshBody, RegisterBody, RoomBody, RoomParam, RoomsBody, RoomsQuery,
+    SessionBody, SessionsBody, SocketQuery, TokensBody,
+};
 pub use server::{
     Change, CountTag, LeftReason, Limits, NoResume, PROTOCOL_VERSION, ServerFrame, SyncTag, encode_event,
     event_frame, event_name,

@@ -1,11 +1,13 @@
 //! A password in its short life between the request and the hash.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::{TextError, check_length, check_nul};
 
 /// A password that may be set: 8 to 256 characters, at most 1,024 bytes, not among the common ones. It is wiped
-/// from memory when dropped, and deliberately cannot be printed or compared.
+/// from memory when dropped; it cannot be compared, and printing it shows nothing.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
@@ -41,6 +43,12 @@ impl Password {
     /// The bytes to be hashed.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
     }
 }
 
