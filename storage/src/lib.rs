@@ -1,0 +1,144 @@
+//! Where ChatRoom keeps what must not be lost: SQLite, PostgreSQL, and a store in memory for tests.
+//!
+//! [`open`] turns a DSN into stores: writing ones for the lanes, reading ones for the readers, each to be moved to a thread of
+//! its own. This is the only package that knows SQL. What a store must do is said in `chatroom_core::store`; the same suite of
+//! tests (`tests/contract`) runs on every one.
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use chatroom_core::store::Store;
+use chatroom_core::time::Timestamp;
+use data_encoding::BASE32_NOPAD;
+
+mod dsn;
+mod kind;
+mod memory;
+pub mod migrate;
+mod rules;
+mod sqlite;
+
+pub use dsn::Dsn;
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
+
+/// Opened stores.
+pub struct Stores {
+    /// One for each append lane: exactly one for SQLite.
+    pub writers: Vec<Box<dyn Store>>,
+    /// One for each reading thread. They refuse to write.
+    pub readers: Vec<Box<dyn Store>>,
+    /// What keeps the data.
+    pub kind: Kind,
+    /// Keeps other processes from serving the same file; to be held for as long as the stores are used.
+    pub guard: Option<Guard>,
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stores")
+            .field("kind", &self.kind)
+            .field("writers", &self.writers.len())
+            .field("readers", &self.readers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What keeps the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file of this machine.
+    Sqlite,
+    /// A server that several nodes may share.
+    Postgres,
+}
+
+/// A lock that ends with the value, or with the process.
+#[derive(Debug)]
+pub struct Guard {
+    _file: File,
+}
+
+/// How stores are opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Append lanes, 1 or more. SQLite always has one.
+    pub lanes: usize,
+    /// Reading instances, 1 or more.
+    pub readers: usize,
+    /// How long SQLite waits for another process's lock.
+    pub busy_timeout: Duration,
+    /// This process serves clients: no other may do so on the same SQLite file. The command line opens without.
+    pub serving: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { lanes: 2, readers: 2, busy_timeout: Duration::from_secs(5), serving: false }
+    }
+}
+
+/// Opens the stores that a DSN names, after bringing the schema up to date. `now` is noted with migrations that are run.
+pub fn open(dsn: &Dsn, options: &Options, now: Timestamp) -> Result<Stores, OpenError> {
+    match dsn {
+        Dsn::Sqlite(path) => open_sqlite(path, options, now),
+        Dsn::Postgres(_) => Err(OpenError::Unusable("PostgreSQL is not supported yet".to_owned())),
+    }
+}
+
+/// Brings the schema up to date and lists its migrations. With `dry_run` nothing is changed, and what would be run is listed
+/// as pending.
+pub fn migrate(
+    dsn: &Dsn,
+    dry_run: bool,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Vec<migrate::Status>, OpenError> {
+    match dsn {
+        Dsn::Sqlite(path) if dry_run => sqlite::schema::plan(path, options.busy_timeout),
+        Dsn::Sqlite(path) => sqlite::schema::prepare(path, options.busy_timeout, now),
+        Dsn::Postgres(_) => Err(OpenError::Unusable("PostgreSQL is not supported yet".to_owned())),
+    }
+}
+
+fn open_sqlite(path: &Path, options: &Options, now: Timestamp) -> Result<Stores, OpenError> {
+    sqlite::schema::create(path)?;
+    let guard = if options.serving { Some(Guard { _file: sqlite::schema::lock(path)? }) } else { None };
+    sqlite::schema::prepare(path, options.busy_timeout, now)?;
+    let connect = |mode| {
+        SqliteStore::connect(path, mode, options.busy_timeout)
+            .map(|store| Box::new(store) as Box<dyn Store>)
+            .map_err(|error| OpenError::Unusable(format!("{}: {error}", path.display())))
+    };
+    // The writer comes first: the readers need the files that it makes.
+    let writers = vec![connect(sqlite::Mode::Write)?];
+    let readers =
+        (0..options.readers.max(1)).map(|_| connect(sqlite::Mode::Read)).collect::<Result<_, _>>()?;
+    Ok(Stores { writers, readers, kind: Kind::Sqlite, guard })
+}
+
+/// Why no store could be opened: one line that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The DSN names nothing that could be opened.
+    #[error("DATABASE_DSN: {0}")]
+    Dsn(String),
+    /// The program and the schema do not fit together.
+    #[error(transparent)]
+    Schema(#[from] migrate::SchemaError),
+    /// What the DSN names is there, or could be made, and cannot be used.
+    #[error("the database {0}")]
+    Unusable(String),
+    /// Nobody answers; trying later may help.
+    #[error("the database {0}")]
+    Unreachable(String),
+}
+
+/// A store's part of the epoch of its rooms: 80 random bits, which no other store and no other life of this one has.
+fn new_epoch() -> String {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).expect("the system gives random bytes");
+    BASE32_NOPAD.encode(&random).to_ascii_lowercase()
+}
