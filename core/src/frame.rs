@@ -2,7 +2,7 @@
 //!
 //! A room worker makes it; reactors put the framing of a WebSocket or of server-sent events around it. No I/O here.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -14,6 +14,14 @@ pub struct Frame {
     pub kind: FrameKind,
     /// The JSON text, without any framing.
     pub json: Bytes,
+    /// The deflated WebSocket frame, made by the first reactor that needs it and shared by all.
+    pub deflated: OnceLock<Bytes>,
+}
+
+impl Frame {
+    pub fn new(kind: FrameKind, json: Bytes) -> Arc<Frame> {
+        Arc::new(Frame { kind, json, deflated: OnceLock::new() })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

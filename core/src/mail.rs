@@ -10,6 +10,7 @@ use crate::frame::{Frame, Page};
 use crate::id::{ConnId, ReactorId, RequestId, RoomId, Seq, SessionId};
 use crate::store::{Append, Command, Found, Head, Outcome, Query, StoreError, Written};
 use crate::text::{Nonce, Password};
+use crate::wire::NoResume;
 
 /// Who asked: a connection of a reactor. A late answer finds another generation in the slot and is let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -145,13 +146,6 @@ pub enum Resume {
     Replay { replay: u64, page: Arc<Page> },
     /// `resumed: false`
     No(NoResume),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoResume {
-    TooFar,
-    Expired,
-    Epoch,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::frame::{Frame, Page};
 use crate::id::{RequestId, RoomId, Seq};
-use crate::mail::{NoResume, Since};
+use crate::mail::Since;
 use crate::view::Profile;
+use crate::wire::NoResume;
 
 #[derive(Debug)]
 pub struct Membership {
@@ -39,10 +40,25 @@ pub struct Joining {
     pub tag: Option<u32>,
 }
 
+impl Joining {
+    /// What the answer needs of it.
+    pub fn asked(&self) -> Asked {
+        Asked { request: self.request, wants_presence: self.wants_presence, wants_typing: self.wants_typing, again: self.again }
+    }
+}
+
+/// A join in short, see [`Joining`].
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    pub request: Option<RequestId>,
+    pub wants_presence: bool,
+    pub wants_typing: bool,
+    pub again: bool,
+}
+
 /// What a connection must still get before passes serve it.
 #[derive(Debug)]
 pub struct CatchUp {
-    pub view: u32,
     pub profile: Profile,
     /// `joined` is owed.
     pub hello: Option<Hello>,
@@ -64,7 +80,7 @@ pub enum Stand {
     /// Asked for, with this tag.
     Asked(u32),
     /// A held member of the view: live once what is owed here is out.
-    AtHead { member: u32 },
+    AtHead { view: u32, member: u32 },
 }
 
 /// The contents of a `joined` frame.

@@ -4,6 +4,7 @@
 //! members. It reads and writes nothing: what it wants from the store is an effect. `RoomWorker` (worker.rs) owns many of
 //! these and routes mail to them.
 
+mod encode;
 pub mod order;
 pub mod presence;
 pub mod recent;
@@ -16,9 +17,9 @@ use std::sync::Arc;
 use crate::event::{Event, EventKind};
 use crate::frame::{Frame, FrameKind, Page};
 use crate::id::{ReactorId, RoomId, Seq, UserId};
-use crate::mail::{Effect, JoinMail, Joined, NoResume, Online, Patience, ReactorMail, ReaderMail, Resume};
+use crate::mail::{Caller, Effect, JoinMail, Joined, Online, Patience, ReactorMail, ReaderMail, Resume};
 use crate::store::Head;
-use crate::wire::server as encode;
+use crate::wire::{Change, NoResume, event_name};
 use order::Order;
 use presence::{Presence, Told};
 use recent::{Recent, within};
@@ -55,7 +56,7 @@ pub struct Room {
     /// Reactors with members, and how many.
     reactors: Vec<(ReactorId, u32)>,
     /// Who waits for which store block.
-    waiting: Vec<(u64, Vec<Waiting>)>,
+    waiting: Vec<(u64, Vec<Ask>)>,
     /// Whose typing was passed on lately, and when (`mono_ms`); the oldest first.
     typing: Vec<(UserId, u64)>,
     /// The presence `sync` frame, until somebody comes or goes.
@@ -66,12 +67,13 @@ pub struct Room {
     used_ms: u64,
 }
 
+/// A catching-up connection's question, see `WorkerMail::Ask`.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
-    from: crate::mail::Caller,
-    tag: u32,
-    after: Seq,
-    wants_presence: bool,
+pub struct Ask {
+    pub from: Caller,
+    pub tag: u32,
+    pub after: Seq,
+    pub wants_presence: bool,
 }
 
 impl Room {
@@ -197,17 +199,18 @@ impl Room {
             return;
         }
         self.typing.push((user.id, now_ms));
-        let frame = Frame { kind: FrameKind::Typing { by: user.id }, json: encode::typing(self.id, user) };
-        self.tell(vec![Arc::new(frame)], out);
+        let frame = Frame::new(FrameKind::Typing { by: user.id }, encode::typing(self.id, user));
+        self.tell(vec![frame], out);
     }
 
     pub fn who(&self) -> Online {
         Online { online: self.presence.online(), users: self.presence.users().cloned().collect() }
     }
 
-    /// A catching-up connection asks for what follows `after`.
-    pub fn handle_ask(&mut self, from: crate::mail::Caller, tag: u32, after: Seq, wants_presence: bool, patience: Patience, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
+    /// A catching-up connection asks for what follows `ask.after`.
+    pub fn handle_ask(&mut self, ask: Ask, patience: Patience, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
         self.used_ms = now_ms;
+        let Ask { from, tag, after, wants_presence } = ask;
         let head = self.order.head();
         let page = if patience == Patience::Replay && head.since(after) > limits.replay_max {
             Some(self.gap(after, head, wants_presence))
@@ -216,7 +219,7 @@ impl Room {
         };
         match page {
             Some(page) => out.push(page_mail(self.id, from, tag, page)),
-            None => self.wait_for_block(Waiting { from, tag, after, wants_presence }, out),
+            None => self.wait_for_block(ask, out),
         }
     }
 
@@ -295,11 +298,11 @@ impl Room {
     }
 
     fn gap(&mut self, after: Seq, to: Seq, wants_presence: bool) -> Arc<Page> {
-        let frame = Frame { kind: FrameKind::Gap { to }, json: encode::gap(self.id, after.next(), to) };
-        self.page(vec![Arc::new(frame)], to, wants_presence)
+        let frame = Frame::new(FrameKind::Gap { to }, encode::gap(self.id, after.next(), to));
+        self.page(vec![frame], to, wants_presence)
     }
 
-    fn wait_for_block(&mut self, waiting: Waiting, out: &mut Vec<Effect>) {
+    fn wait_for_block(&mut self, waiting: Ask, out: &mut Vec<Effect>) {
         let block = waiting.after.get() / BLOCK_EVENTS;
         if let Some((_, all)) = self.waiting.iter_mut().find(|(number, _)| *number == block) {
             all.push(waiting);
@@ -314,11 +317,11 @@ impl Room {
         if !self.presence.is_named() {
             return None;
         }
-        let sync = self.sync.get_or_insert_with(|| {
-            let json = encode::presence_sync(self.id, self.presence.online(), self.presence.users());
-            Arc::new(Frame { kind: FrameKind::Presence, json })
-        });
-        Some(Arc::clone(sync))
+        if self.sync.is_none() {
+            let who = self.who();
+            self.sync = Some(presence_frame(encode::presence_sync(self.id, who.online, &who.users)));
+        }
+        self.sync.clone()
     }
 
     fn tell_presence(&mut self, told: &Told, out: &mut Vec<Effect>) {
@@ -326,8 +329,8 @@ impl Room {
         self.last_page = None;
         let online = self.presence.online();
         let frame = match told {
-            Told::Joined(user) => presence_frame(encode::presence_join(self.id, user, online)),
-            Told::Left(user) => presence_frame(encode::presence_leave(self.id, user, online)),
+            Told::Joined(user) => presence_frame(encode::presence_change(self.id, Change::Join, user, online)),
+            Told::Left(user) => presence_frame(encode::presence_change(self.id, Change::Leave, user, online)),
             Told::Count => presence_frame(encode::presence_count(self.id, online)),
             Told::Sync => match self.sync() {
                 Some(sync) => sync,
@@ -350,20 +353,15 @@ fn block_end(block: u64) -> Seq {
     Seq::ZERO.plus((block + 1).saturating_mul(BLOCK_EVENTS))
 }
 
-fn page_mail(room: RoomId, from: crate::mail::Caller, tag: u32, page: Arc<Page>) -> Effect {
+fn page_mail(room: RoomId, from: Caller, tag: u32, page: Arc<Page>) -> Effect {
     Effect::Reactor(from.reactor, ReactorMail::Page { conn: from.conn, room, tag, page })
 }
 
 fn presence_frame(json: bytes::Bytes) -> Arc<Frame> {
-    Arc::new(Frame { kind: FrameKind::Presence, json })
+    Frame::new(FrameKind::Presence, json)
 }
 
 /// An event as the frame that every member gets.
 pub(crate) fn event_frame(event: &Event) -> Arc<Frame> {
-    let name = match event.kind {
-        EventKind::Message { .. } => "message",
-        EventKind::Edit { .. } => "edit",
-        EventKind::Delete { .. } => "delete",
-    };
-    Arc::new(Frame { kind: FrameKind::Event { seq: event.seq, name }, json: encode::event(event) })
+    Frame::new(FrameKind::Event { seq: event.seq, name: event_name(event) }, encode::event(event))
 }

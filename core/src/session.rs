@@ -36,9 +36,19 @@ pub struct Session {
     told_ms: u64,
     /// Heartbeats sent since something last came.
     unanswered: u8,
-    /// Heartbeats are text frames (`?hb=1`).
-    visible_heartbeat: bool,
+    heartbeat: Heartbeat,
     opened_ms: u64,
+}
+
+/// What shows that the server lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heartbeat {
+    /// WebSocket pings.
+    Ping,
+    /// Text frames, which a browser can see (`?hb=1`).
+    Frame,
+    /// Comments on an event stream, whose client has nothing to answer with.
+    Comment,
 }
 
 /// What the session wants of its reactor.
@@ -52,6 +62,8 @@ pub enum Act {
     Leave { room: RoomId, request: Option<RequestId> },
     /// A WebSocket ping.
     Ping,
+    /// A comment on an event stream.
+    Comment,
     Close(CloseCode),
 }
 
@@ -93,19 +105,11 @@ impl Session {
     /// A connection whose handshake is through. The first acts say `welcome` and join the room it was opened for, or wait
     /// for a token.
     pub fn open(opening: Opening, cx: &mut Context<'_>) -> Session {
-        let mut session = Session {
-            who: None,
-            home: opening.room,
-            rooms: Vec::new(),
-            in_flight: 0,
-            refused: 0,
-            refused_since_ms: 0,
-            heard_ms: cx.now.mono_ms,
-            told_ms: cx.now.mono_ms,
-            unanswered: 0,
-            visible_heartbeat: opening.visible_heartbeat,
-            opened_ms: cx.now.mono_ms,
-        };
+        let mut session = Session::unopened(cx.now);
+        session.home = opening.room;
+        if opening.visible_heartbeat {
+            session.heartbeat = Heartbeat::Frame;
+        }
         match opening.who {
             Some(who) => session.welcome(who, opening.since, cx),
             None => {
@@ -120,8 +124,13 @@ impl Session {
 
     /// An event stream over HTTP: one room, already authenticated, no frames from the client.
     pub fn open_stream(who: Identity, now: Now) -> Session {
+        Session { who: Some(who), heartbeat: Heartbeat::Comment, ..Session::unopened(now) }
+    }
+
+    /// Nobody, in no room: what a session is made of.
+    pub fn unopened(now: Now) -> Session {
         Session {
-            who: Some(who),
+            who: None,
             home: None,
             rooms: Vec::new(),
             in_flight: 0,
@@ -130,13 +139,18 @@ impl Session {
             heard_ms: now.mono_ms,
             told_ms: now.mono_ms,
             unanswered: 0,
-            visible_heartbeat: false,
+            heartbeat: Heartbeat::Ping,
             opened_ms: now.mono_ms,
         }
     }
 
     pub fn record(&self) -> Option<&Arc<UserRecord>> {
         self.who.as_ref().map(|who| &who.record)
+    }
+
+    /// The connection no longer counts among its user's: whoever takes the record gives it back.
+    pub fn take_record(&mut self) -> Option<Arc<UserRecord>> {
+        self.who.take().map(|who| who.record)
     }
 
     pub fn session_id(&self) -> Option<SessionId> {
@@ -268,10 +282,13 @@ impl Session {
     pub fn next_timeout(&self, node: &Node, now: Now) -> u64 {
         let heartbeat_ms = node.config.heartbeat_ms();
         let Some(who) = &self.who else { return self.opened_ms + node.config.auth_timeout_ms() };
+        let expires_in_ms = |grace_s: u64| ((who.expires_at_s + grace_s) * 1000).saturating_sub(now.wall_ms);
+        if self.heartbeat == Heartbeat::Comment {
+            return (self.told_ms + heartbeat_ms).min(now.after_ms(expires_in_ms(0)));
+        }
         let quiet = self.heard_ms + heartbeat_ms * (u64::from(self.unanswered) + 1);
         let untold = self.told_ms + heartbeat_ms;
-        let expiry = now.mono_ms + ((who.expires_at_s + RENEWAL_GRACE_S) * 1000).saturating_sub(now.wall_ms);
-        quiet.min(untold).min(expiry)
+        quiet.min(untold).min(now.after_ms(expires_in_ms(RENEWAL_GRACE_S)))
     }
 
     /// Heartbeats, and the ends of patience.
@@ -284,22 +301,29 @@ impl Session {
             }
             return;
         };
-        if cx.now.wall_s() >= who.expires_at_s + RENEWAL_GRACE_S {
+        let is_stream = self.heartbeat == Heartbeat::Comment;
+        // Nothing can renew the token of a stream: its client opens another.
+        let grace_s = if is_stream { 0 } else { RENEWAL_GRACE_S };
+        if cx.now.wall_s() >= who.expires_at_s + grace_s {
             cx.acts.push(Act::Close(CloseCode::Unauthorized));
             return;
         }
         let silent_ms = cx.now.mono_ms.saturating_sub(self.heard_ms);
-        if silent_ms >= heartbeat_ms * 3 {
+        if silent_ms >= heartbeat_ms * 3 && !is_stream {
             cx.acts.push(Act::Close(CloseCode::HeartbeatTimeout));
             return;
         }
-        let unanswered = silent_ms >= heartbeat_ms * (u64::from(self.unanswered) + 1);
+        let unanswered = !is_stream && silent_ms >= heartbeat_ms * (u64::from(self.unanswered) + 1);
         if unanswered || cx.now.mono_ms.saturating_sub(self.told_ms) >= heartbeat_ms {
             if unanswered {
                 self.unanswered += 1;
             }
             self.told_ms = cx.now.mono_ms;
-            if self.visible_heartbeat { cx.send(&ServerFrame::Ping) } else { cx.acts.push(Act::Ping) }
+            match self.heartbeat {
+                Heartbeat::Ping => cx.acts.push(Act::Ping),
+                Heartbeat::Frame => cx.send(&ServerFrame::Ping),
+                Heartbeat::Comment => cx.acts.push(Act::Comment),
+            }
         }
     }
 
@@ -377,6 +401,7 @@ impl Session {
         let config = &cx.node.config;
         let welcome = ServerFrame::Welcome {
             user: &who.record.user,
+            protocol: 1,
             server: cx.node.server_name(),
             session: who.session,
             heartbeat_s: config.heartbeat_s,

@@ -138,6 +138,9 @@ pub struct Chunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evicted {
     pub slot: u32,
+    pub profile: Profile,
+    /// The index it had.
+    pub index: u32,
     /// The last event it was served.
     pub after: Seq,
     /// The slot whose member moved to the evicted one's index.
@@ -351,8 +354,9 @@ impl RoomView {
         if let Some(index) = self.members.iter().position(|member| member.cursor < new_base) {
             let member = self.members[index];
             let after = self.seq_before(member.cursor);
-            let moved = self.leave(u32::try_from(index).expect("a reactor has fewer than 2^32 connections"));
-            return Some(Evicted { slot: member.slot, after, moved });
+            let index = u32::try_from(index).expect("a reactor has fewer than 2^32 connections");
+            let moved = self.leave(index);
+            return Some(Evicted { slot: member.slot, profile: member.profile, index, after, moved });
         }
         self.drop_below(new_base);
         None

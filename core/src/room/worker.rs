@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::{BLOCK_EVENTS, Room, RoomLimits, event_frame};
-use crate::event::Event;
+use super::{Ask, BLOCK_EVENTS, Room, RoomLimits, event_frame};
+use crate::event::{Event, EventKind};
 use crate::frame::Frame;
 use crate::id::{RoomId, Seq};
 use crate::mail::{CallAnswer, Effect, JoinError, LaneMail, Online, ReactorMail, WorkerMail};
@@ -69,12 +69,12 @@ impl RoomWorker {
         match mail {
             WorkerMail::Loaded { room, head } => self.handle_loaded(room, head, now, out),
             WorkerMail::Block { room, block, events } => self.handle_block(room, block, events, now, out),
-            WorkerMail::Committed { room, events } => match self.rooms.get_mut(&room) {
-                // Nobody listens: whoever loads the room later reads these from the store.
-                None => {}
-                Some(Entry::Loading(waiting)) => waiting.push(WorkerMail::Committed { room, events }),
-                Some(Entry::Loaded(_)) => self.with_room(room, now, out, |room, limits, now_ms, out| room.handle_events(events, limits, now_ms, out)),
-            },
+            WorkerMail::Committed { room, events } => {
+                if events.iter().any(|event| matches!(event.kind, EventKind::Delete { .. })) {
+                    self.blocks.forget(room, now.mono_ms);
+                }
+                self.handle_committed(room, events, now, out);
+            }
             WorkerMail::Online { room, from, call } => {
                 let online = match self.rooms.get(&room) {
                     Some(Entry::Loaded(room)) => room.who(),
@@ -126,6 +126,15 @@ impl RoomWorker {
         }
     }
 
+    fn handle_committed(&mut self, id: RoomId, events: Vec<Event>, now: Now, out: &mut Vec<Effect>) {
+        match self.rooms.get_mut(&id) {
+            // Nobody listens: whoever loads the room later reads these from the store.
+            None => {}
+            Some(Entry::Loading(waiting)) => waiting.push(WorkerMail::Committed { room: id, events }),
+            Some(Entry::Loaded(_)) => self.with_room(id, now, out, |room, limits, now_ms, out| room.handle_events(events, limits, now_ms, out)),
+        }
+    }
+
     /// Mail for a room, which is loaded first where it is not.
     fn to_room(&mut self, mail: WorkerMail, now: Now, out: &mut Vec<Effect>) {
         let id = match &mail {
@@ -145,7 +154,9 @@ impl RoomWorker {
                 WorkerMail::Join(join) => room.handle_join(join, limits, now_ms, out),
                 WorkerMail::Leave { reactor, user, .. } => room.handle_leave(reactor, user.id, now_ms),
                 WorkerMail::Typing { user, .. } => room.handle_typing(&user, now_ms, out),
-                WorkerMail::Ask { from, tag, after, wants_presence, patience, .. } => room.handle_ask(from, tag, after, wants_presence, patience, limits, now_ms, out),
+                WorkerMail::Ask { from, tag, after, wants_presence, patience, .. } => {
+                    room.handle_ask(Ask { from, tag, after, wants_presence }, patience, limits, now_ms, out);
+                },
                 WorkerMail::Committed { events, .. } => room.handle_events(events, limits, now_ms, out),
                 WorkerMail::Online { .. } | WorkerMail::Loaded { .. } | WorkerMail::Block { .. } => unreachable!("answered by the worker itself"),
             }),
@@ -187,7 +198,7 @@ impl RoomWorker {
         };
         let frames: Vec<(Seq, Arc<Frame>)> = events.iter().map(|event| (event.seq, event_frame(event))).collect();
         if frames.len() as u64 == BLOCK_EVENTS {
-            self.blocks.insert(id, block, frames.clone());
+            self.blocks.insert(id, block, frames.clone(), now.mono_ms);
         }
         self.with_room(id, now, out, |room, limits, now_ms, out| {
             // A block also closes a hole, when one is open.
@@ -215,11 +226,11 @@ impl RoomWorker {
         if let Some(at) = room.next_timeout() {
             self.due.insert((at, id));
         }
-        self.answer_from_cache(id, first, now, out);
+        self.answer_from_cache(id, first, out);
     }
 
     /// Block reads that the cache can answer are not sent.
-    fn answer_from_cache(&mut self, id: RoomId, first: usize, now: Now, out: &mut Vec<Effect>) {
+    fn answer_from_cache(&mut self, id: RoomId, first: usize, out: &mut Vec<Effect>) {
         let mut at = first;
         while at < out.len() {
             let cached = match &out[at] {
@@ -230,7 +241,6 @@ impl RoomWorker {
                 Some((block, frames)) => {
                     out.remove(at);
                     if let Some(Entry::Loaded(room)) = self.rooms.get_mut(&id) {
-                        let _ = now;
                         room.handle_block(block, Some(&frames), out);
                     }
                 }
@@ -240,30 +250,48 @@ impl RoomWorker {
     }
 }
 
-/// Whole blocks read lately. Blocks never change but by deletions, which a cached one must not outlive: see `forget`.
+/// Whole blocks read lately, encoded. Blocks change by deletions only: those of the room are forgotten then, and none are
+/// taken in for as long as a read that began before could still come.
 #[derive(Default)]
 struct BlockCache {
-    blocks: VecDeque<(RoomId, u64, Arc<[(Seq, Arc<Frame>)]>)>,
+    blocks: VecDeque<CachedBlock>,
+    deletions: VecDeque<(RoomId, u64)>,
 }
+
+struct CachedBlock {
+    room: RoomId,
+    block: u64,
+    frames: Frames,
+}
+
+type Frames = Arc<[(Seq, Arc<Frame>)]>;
 
 impl BlockCache {
     /// Blocks kept by a worker.
     const BLOCKS_MAX: usize = 32;
+    /// No read takes longer: readers give up before.
+    const READ_MS_MAX: u64 = 30_000;
 
-    fn get(&self, room: RoomId, block: u64) -> Option<Arc<[(Seq, Arc<Frame>)]>> {
-        self.blocks.iter().find(|(r, b, _)| (*r, *b) == (room, block)).map(|(_, _, frames)| Arc::clone(frames))
+    fn get(&self, room: RoomId, block: u64) -> Option<Frames> {
+        self.blocks.iter().find(|cached| cached.room == room && cached.block == block).map(|cached| Arc::clone(&cached.frames))
     }
 
-    fn insert(&mut self, room: RoomId, block: u64, frames: Vec<(Seq, Arc<Frame>)>) {
-        self.blocks.retain(|(r, b, _)| (*r, *b) != (room, block));
-        self.blocks.push_back((room, block, frames.into()));
+    fn insert(&mut self, room: RoomId, block: u64, frames: Vec<(Seq, Arc<Frame>)>, now_ms: u64) {
+        self.deletions.retain(|&(_, until_ms)| until_ms > now_ms);
+        if self.deletions.iter().any(|&(deleted_in, _)| deleted_in == room) {
+            return;
+        }
+        self.blocks.retain(|cached| cached.room != room || cached.block != block);
+        self.blocks.push_back(CachedBlock { room, block, frames: frames.into() });
         if self.blocks.len() > Self::BLOCKS_MAX {
             self.blocks.pop_front();
         }
     }
 
     /// A message of the room was deleted: its content must not be served from here.
-    fn forget(&mut self, room: RoomId) {
-        self.blocks.retain(|(r, _, _)| *r != room);
+    fn forget(&mut self, room: RoomId, now_ms: u64) {
+        self.blocks.retain(|cached| cached.room != room);
+        self.deletions.retain(|&(deleted_in, until_ms)| deleted_in != room && until_ms > now_ms);
+        self.deletions.push_back((room, now_ms + Self::READ_MS_MAX));
     }
 }
