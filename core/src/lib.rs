@@ -3,6 +3,7 @@
 //! Nothing in here does input or output, starts a thread, or asks for the time, the environment or chance:
 //! all of that comes in as arguments.
 
+pub mod config;
 pub mod event;
 pub mod id;
 pub mod limit;

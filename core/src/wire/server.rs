@@ -256,13 +256,13 @@ const TYPICAL_BYTES: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Limits {
     /// The most characters of a message.
-    pub content: u32,
+    pub content: usize,
     /// The most bytes of a frame.
-    pub frame: u32,
+    pub frame: usize,
     /// The most rooms of a connection.
-    pub rooms: u32,
+    pub rooms: usize,
     /// The most events that are replayed.
-    pub replay: u32,
+    pub replay: u64,
 }
 
 /// Why nothing is replayed, though `since` was given.
