@@ -1,0 +1,57 @@
+# Two commands do everything: `make run` and `make test`. CONTRIBUTING.md tells what each part needs.
+
+CARGO ?= cargo
+WEB_SOURCES := $(shell find web/src web/sdk web/public web/index.html web/vite.config.ts -type f -not -path '*/node_modules/*' 2>/dev/null)
+export CHATROOM_BIN := $(CURDIR)/target/release/chatroom
+
+.PHONY: run build test check web-check outside e2e store-tests tools fmt clean bench
+
+run: build
+	./target/release/chatroom
+
+build: web/dist/.built
+	$(CARGO) build --release --workspace --locked
+
+# Everything that can be shown on one machine: real databases, real browsers, the program from outside.
+test: tools check build store-tests outside e2e
+
+# The quick half: formatting, lints, unit tests, dependencies, the web code.
+check: web/dist/.built web-check
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked --quiet
+	scripts/deny
+
+web-check: web/node_modules/.installed
+	cd web && npm run check
+	cd web && npm test
+
+# The same rules for every store, on a PostgreSQL of our own.
+store-tests:
+	scripts/with-postgres $(CARGO) test --locked --quiet -p chatroom-storage
+
+# The program as a process, by PROTOCOL's word alone.
+outside: build
+	tests/outside/run
+
+e2e: build web/node_modules/.installed
+	cd web && npm run e2e
+
+# What the tests need beside Rust and Node, from Debian's packages.
+tools:
+	scripts/install-test-tools
+
+fmt:
+	$(CARGO) fmt --all
+
+clean:
+	$(CARGO) clean
+	rm -rf web/dist web/node_modules tests/outside/.venv tests/outside/node/node_modules
+
+web/node_modules/.installed: web/package.json web/package-lock.json web/sdk/package.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+web/dist/.built: web/node_modules/.installed $(WEB_SOURCES)
+	cd web && npm run build
+	touch $@
