@@ -6,6 +6,7 @@ A breach is kept and raised by the next call, and at the latest by `finish`, whi
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from urllib.parse import urlencode
@@ -56,7 +57,9 @@ class Chat:
     # Opening
 
     @classmethod
-    async def open(cls, server, token=None, room=None, since=None, epoch=None, way="query", hb=False, headers=(), on_frame=None):
+    async def open(
+        cls, server, token=None, room=None, since=None, epoch=None, way="query", hb=False, headers=(), on_frame=None
+    ):
         """Connects, and reads the `welcome` unless the token is to be sent in a frame. `way`: query, header, protocol, frame."""
         query, headers = {}, list(headers)
         for name, value in (("room_id", room), ("since", since), ("epoch", epoch), ("hb", 1 if hb else None)):
@@ -120,11 +123,9 @@ class Chat:
 
     async def bytes(self, data):
         self.writer.write(data)
-        try:
+        # The reader tells how a connection ended.
+        with contextlib.suppress(ConnectionError):
             await self.writer.drain()
-        except ConnectionError:
-            # The reader tells how the connection ended.
-            pass
 
     async def ask(self, timeout=WAIT_S, **fields):
         """Sends a frame with an id and returns the one answer to it."""
@@ -168,16 +169,16 @@ class Chat:
                 at += 1
             wanted = f"{kind or 'a frame'} with {fields}"
             if self.ended.is_set():
-                raise AssertionError(f"closed with {self.close_code} {self.close_reason!r} before {wanted}; {self._tail()}")
+                raise AssertionError(
+                    f"closed with {self.close_code} {self.close_reason!r} before {wanted}; {self._tail()}"
+                )
             left = end - time.monotonic()
             if left <= 0:
                 raise AssertionError(f"no {wanted} within {timeout} s; {self._tail()}")
             async with self._news:
                 if at >= len(self.frames) and not self.ended.is_set():
-                    try:
+                    with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._news.wait(), left)
-                    except TimeoutError:
-                        pass
 
     async def nothing(self, kind, seconds, **fields):
         """No such frame arrives for so long, and none waits."""

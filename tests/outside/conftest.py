@@ -28,7 +28,9 @@ def pytest_pyfunc_call(pyfuncitem):
         return None
     marker = pyfuncitem.get_closest_marker("timeout")
     names = pyfuncitem._fixtureinfo.argnames
-    asyncio.run(_within(pyfuncitem.obj(**{n: pyfuncitem.funcargs[n] for n in names}), marker.args[0] if marker else TIMEOUT_S))
+    asyncio.run(
+        _within(pyfuncitem.obj(**{n: pyfuncitem.funcargs[n] for n in names}), marker.args[0] if marker else TIMEOUT_S)
+    )
     return True
 
 

@@ -1,5 +1,6 @@
 """Raw bytes to the server over one socket, and what came back: for requests that no honest client makes."""
 
+import contextlib
 import socket
 import time
 
@@ -106,11 +107,9 @@ class RawSocket:
         assert opcode == framing.TEXT and shapes.parse(payload)["type"] == "welcome"
 
     def send(self, data):
-        try:
+        # Where it refuses before all was sent, what it said is still to be read.
+        with contextlib.suppress(ConnectionError):
             self.raw.sendall(data)
-        except ConnectionError:
-            # It refused before all was sent; what it said is still to be read.
-            pass
 
     def frame(self, opcode, payload=b"", **kwargs):
         self.send(framing.frame(opcode, payload, **kwargs))

@@ -57,7 +57,10 @@ class Rest:
                 self._http.request(method, path, body=body, headers=headers)
                 got = self._http.getresponse()
                 answer = Answer(
-                    got.status, {k.lower(): v for k, v in got.getheaders()}, got.read(), got.msg.get_all("Set-Cookie", [])
+                    got.status,
+                    {k.lower(): v for k, v in got.getheaders()},
+                    got.read(),
+                    got.msg.get_all("Set-Cookie", []),
                 )
                 if got.will_close:
                     self.close()
@@ -176,7 +179,11 @@ def unique(prefix):
 def person_from(server, answer, agent="outside-tests/1"):
     remember(server, answer)
     return Person(
-        server, answer["user"], answer["access_token"], answer.get("refresh_token"), Rest(server, answer["access_token"], agent)
+        server,
+        answer["user"],
+        answer["access_token"],
+        answer.get("refresh_token"),
+        Rest(server, answer["access_token"], agent),
     )
 
 

@@ -25,8 +25,23 @@ class Member(asyncio.Protocol):
     """One connection. `joined` and `closed` are futures."""
 
     __slots__ = (
-        "path", "authority", "transport", "parser", "accept", "head", "joined", "closed", "last", "count", "digest",
-        "target", "reached", "gaps", "latencies", "close_code", "replayed",
+        "accept",
+        "authority",
+        "close_code",
+        "closed",
+        "count",
+        "digest",
+        "gaps",
+        "head",
+        "joined",
+        "last",
+        "latencies",
+        "parser",
+        "path",
+        "reached",
+        "replayed",
+        "target",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, authority, path):
@@ -81,7 +96,8 @@ class Member(asyncio.Protocol):
         elif kind == "joined":
             self.last = f["seq"] - f.get("replay", 0)
             self.replayed = f.get("replay")
-            self.joined.set_result(f)
+            if not self.joined.done():
+                self.joined.set_result(f)
         elif kind == "gap":
             assert f["from"] == self.last + 1, f"after seq {self.last} came {f}"
             self.last = f["to"]
@@ -117,6 +133,8 @@ class Member(asyncio.Protocol):
 
     def cut(self):
         """Ends at once with a reset, so that the port is free again."""
+        if self.transport.is_closing():
+            return
         raw = self.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()

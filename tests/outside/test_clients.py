@@ -35,7 +35,11 @@ class Curl:
 
     def json(self, method, path, body=None):
         done = subprocess.run(
-            self.arguments(method, path, body, ("-w", "\n%{http_code}")), capture_output=True, text=True, timeout=30, check=True
+            self.arguments(method, path, body, ("-w", "\n%{http_code}")),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         )
         text, _, status = done.stdout.rpartition("\n")
         return int(status), json.loads(text) if text else None
@@ -95,7 +99,9 @@ def test_curl_uploads_with_expect_and_compresses(server):
     room = curl.json("POST", "/rooms", {"name": unique("curl room")})[1]
     body = {"content": "x" * 3000}
     extra = ("-H", "Expect: 100-continue", "--compressed", "-w", "\n%{http_code}")
-    done = subprocess.run(curl.arguments("POST", f"/rooms/{room['id']}/messages", body, extra), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        curl.arguments("POST", f"/rooms/{room['id']}/messages", body, extra), capture_output=True, text=True, check=True
+    )
     assert done.stdout.endswith("\n201")
     follow = subprocess.run(
         ["curl", "--silent", "-w", "%{num_connects} %{http_code}\n", "-o", "/dev/null", server.url + "/livez", "-o", "/dev/null", server.url + "/livez"],

@@ -28,7 +28,13 @@ def run(tmp_path):
         full.update(settings)
         full = {k: v for k, v in full.items() if v is not None}
         return subprocess.run(
-            [str(BIN), *arguments], cwd=tmp_path, env=clean_env(full), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
+            [str(BIN), *arguments],
+            cwd=tmp_path,
+            env=clean_env(full),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
 
     return run
@@ -48,7 +54,15 @@ def refuses(run, name, *arguments, **settings):
 # Names
 
 
-@pytest.mark.parametrize("wrong, right", [("APP_PROT", "APP_PORT"), ("RATE_LIMITS", "RATE_LIMIT"), ("JWT_SECERT", "JWT_SECRET"), ("HEARTBEAT", "HEARTBEAT_S")])
+@pytest.mark.parametrize(
+    "wrong, right",
+    [
+        ("APP_PROT", "APP_PORT"),
+        ("RATE_LIMITS", "RATE_LIMIT"),
+        ("JWT_SECERT", "JWT_SECRET"),
+        ("HEARTBEAT", "HEARTBEAT_S"),
+    ],
+)
 def test_an_unknown_name_is_refused_with_the_nearest_one(run, wrong, right):
     line = refuses(run, f"CHATROOM_{wrong}", **{f"CHATROOM_{wrong}": "1"})
     assert f"CHATROOM_{right}" in line
@@ -137,7 +151,11 @@ def test_check_config_shows_values_and_sources_and_masks_secrets(run, tmp_path):
     assert done.returncode == 0, done.stderr
     for secret in (STRONG, STRONG[::-1], "hunter2secret", "redispass9"):
         assert secret not in done.stdout + done.stderr, "masked"
-    lines = {m.group(1).upper(): line for line in done.stdout.splitlines() if (m := re.search(r"\b(?:CHATROOM_)?([A-Z]+(?:_[A-Z]+)+)\b", line, re.I))}
+    lines = {
+        m.group(1).upper(): line
+        for line in done.stdout.splitlines()
+        if (m := re.search(r"\b(?:CHATROOM_)?([A-Z]+(?:_[A-Z]+)+)\b", line, re.I))
+    }
     assert "17" in lines["USER_CONNECTIONS"], "from the file"
     assert re.search(r"\bon\b", lines["RATE_LIMIT"]), "the environment wins"
     assert "db.example" in lines["DATABASE_DSN"]
@@ -192,7 +210,18 @@ def test_wrong_use_is_status_2(run, arguments):
 def test_help_names_the_commands(run):
     done = run("--help")
     assert done.returncode == 0
-    for command in ("serve", "check-config", "migrate", "backup", "restore", "migrate-store", "import", "user", "room", "health"):
+    for command in (
+        "serve",
+        "check-config",
+        "migrate",
+        "backup",
+        "restore",
+        "migrate-store",
+        "import",
+        "user",
+        "room",
+        "health",
+    ):
         assert command in done.stdout, command
 
 
@@ -228,7 +257,15 @@ def test_migrate_and_backup_do_their_work(start_server, tmp_path):
     env = clean_env({f"CHATROOM_{k}": v for k, v in server.settings.items()})
 
     def command(*arguments):
-        return subprocess.run([str(BIN), *arguments], cwd=server.folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [str(BIN), *arguments],
+            cwd=server.folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     assert command("migrate", "--dry-run").returncode == 0
     assert command("migrate").returncode == 0

@@ -79,5 +79,7 @@ async def test_2000_clients_cost_5_percent_of_a_core_and_2_mib(start_server):
     )
     for member in members:
         member.cut()
-    assert full - empty <= GROWTH_MAX_KIB, f"{CLIENTS} connections grew it by {full - empty} KiB, from {empty} to {full}"
+    assert full - empty <= GROWTH_MAX_KIB, (
+        f"{CLIENTS} connections grew it by {full - empty} KiB, from {empty} to {full}"
+    )
     assert cores < CPU_MAX, f"{cores:.4f} cores for {CLIENTS} deliveries a second"

@@ -127,7 +127,9 @@ def chunked(data, step, extension=b""):
 def test_a_chunked_body_is_read(server, alice):
     body = json.dumps({"username": alice.name, "password": PASSWORD}).encode()
     for step, extension in ((1, b""), (7, b";name=value"), (1000, b"")):
-        answers, _ = talk(server, post(chunked(body, step, extension), b"Transfer-Encoding: chunked\r\nConnection: close\r\n"))
+        answers, _ = talk(
+            server, post(chunked(body, step, extension), b"Transfer-Encoding: chunked\r\nConnection: close\r\n")
+        )
         assert [a.status for a in answers] == [200], (step, answers)
         server.secrets.add(answers[0].json["access_token"])
     trailers = chunked(body, 9)[:-2] + b"X-Trailer: 1\r\n\r\n"
@@ -147,7 +149,12 @@ def test_a_body_too_long_is_refused_by_its_head_alone(server):
 
 def test_pipelined_requests_are_answered_in_order(server, alice):
     auth = b"Authorization: Bearer " + alice.access.encode() + b"\r\n"
-    wanted = [(b"/livez", 200), (b"/api/v1/nowhere", 404), (b"/api/v1/users/me", 200), (b"/api/v1/rooms/999999999", 404)] * 8
+    wanted = [
+        (b"/livez", 200),
+        (b"/api/v1/nowhere", 404),
+        (b"/api/v1/users/me", 200),
+        (b"/api/v1/rooms/999999999", 404),
+    ] * 8
     data = b"".join(get(path, auth) for path, _ in wanted) + get(extra=b"Connection: close\r\n")
     answers, closed = talk(server, data)
     assert [a.status for a in answers] == [status for _, status in wanted] + [200] and closed
@@ -171,7 +178,9 @@ def test_pipelined_posts_keep_bodies_and_requests_apart(server, alice):
 def test_head_has_the_header_of_get_and_no_body(server):
     for path in (b"/livez", b"/health", b"/docs"):
         answers, closed = talk(
-            server, b"HEAD " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n" + get(path, b"Connection: close\r\n"), methods=("HEAD", "GET")
+            server,
+            b"HEAD " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n" + get(path, b"Connection: close\r\n"),
+            methods=("HEAD", "GET"),
         )
         head, whole = answers
         assert (head.status, whole.status) == (200, 200) and closed

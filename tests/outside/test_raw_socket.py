@@ -49,7 +49,9 @@ def upgrade(alice, method=b"GET", drop=(), change=None):
         "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(), "Authorization": f"Bearer {alice.access}",
     } | (change or {})  # fmt: skip
     lines = [f"{k}: {v}" for k, v in headers.items() if k not in drop]
-    answers, _ = talk(alice.server, method + b" /ws HTTP/1.1\r\n" + "\r\n".join(lines).encode() + b"\r\n\r\n", timeout=1)
+    answers, _ = talk(
+        alice.server, method + b" /ws HTTP/1.1\r\n" + "\r\n".join(lines).encode() + b"\r\n\r\n", timeout=1
+    )
     assert len(answers) == 1, answers
     return answers[0]
 
@@ -59,7 +61,9 @@ def test_an_incomplete_handshake_is_refused(alice, drop):
     assert upgrade(alice, drop=(drop,)).status in (400, 426)
 
 
-@pytest.mark.parametrize("key", ["", "short", "x" * 24, base64.b64encode(b"x" * 15).decode(), base64.b64encode(b"x" * 17).decode(), "é" * 12])
+@pytest.mark.parametrize(
+    "key", ["", "short", "x" * 24, base64.b64encode(b"x" * 15).decode(), base64.b64encode(b"x" * 17).decode(), "é" * 12]
+)
 def test_a_key_that_is_not_16_bytes_is_400(alice, key):
     assert upgrade(alice, change={"Sec-WebSocket-Key": key}).status == 400
 
@@ -114,7 +118,10 @@ BROKEN = {
     "binary inside of text": framing.frame(TEXT, b"a", fin=False) + framing.frame(BINARY, b"b"),
     "length with the top bit": b"\x81" + bytes([0x80 | 127]) + struct.pack(">Q", 1 << 63) + b"mask",
     "close of one byte": framing.frame(CLOSE, b"\x03"),
-    **{f"close with {n}": framing.frame(CLOSE, struct.pack(">H", n)) for n in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)},
+    **{
+        f"close with {n}": framing.frame(CLOSE, struct.pack(">H", n))
+        for n in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)
+    },
 }
 
 
@@ -134,7 +141,10 @@ def test_a_length_beyond_1_mib_is_1009_by_its_head_alone(alice):
 
 
 def test_text_that_is_no_utf8_is_1007(alice):
-    cases = [framing.frame(TEXT, b"ab\xffcd"), framing.frame(TEXT, b"\xce", fin=False) + framing.frame(CONTINUATION, b"\xce")]
+    cases = [
+        framing.frame(TEXT, b"ab\xffcd"),
+        framing.frame(TEXT, b"\xce", fin=False) + framing.frame(CONTINUATION, b"\xce"),
+    ]
     for data in cases:
         socket = RawSocket(alice.server, alice.access)
         socket.send(data)

@@ -59,7 +59,9 @@ def test_content_is_kept_as_sent(alice, room, content):
     assert alice.rest.log(room["id"])[seq - 1]["content"] == content
 
 
-@pytest.mark.parametrize("content", ["", "   ", "\n\t \u3000", "x" * 4001, "nul\0nul"], ids=["empty", "blank", "wide", "long", "nul"])
+@pytest.mark.parametrize(
+    "content", ["", "   ", "\n\t \u3000", "x" * 4001, "nul\0nul"], ids=["empty", "blank", "wide", "long", "nul"]
+)
 def test_bad_content_is_a_validation_failure(alice, room, content):
     seq = alice.rest.say(room["id"], "good")["seq"]
     for answer in (
@@ -77,7 +79,9 @@ def test_a_lone_surrogate_is_refused(alice, room):
     assert alice.rest.log(room["id"]) == []
 
 
-@pytest.mark.parametrize("nonce", ["", "x" * 65, "ümlaut", "tab\t", "nul\0"], ids=["empty", "long", "not ascii", "tab", "nul"])
+@pytest.mark.parametrize(
+    "nonce", ["", "x" * 65, "ümlaut", "tab\t", "nul\0"], ids=["empty", "long", "not ascii", "tab", "nul"]
+)
 def test_a_bad_nonce_is_a_validation_failure(alice, room, nonce):
     answer = alice.rest.post(path(room), {"content": "x", "nonce": nonce}, 422, "validation_failed")
     assert [e["field"] for e in answer["errors"]] == ["nonce"]
@@ -283,7 +287,11 @@ async def test_a_replay_after_a_deletion_is_redacted_too(alice, room):
     alice.rest.delete(path(room, seq))
     chat = await Chat.open(alice.server, alice.access, room["id"], since=0)
     await chat.expect("delete", ref=seq)
-    assert [(e["type"], e.get("deleted")) for e in chat.of(room["id"])] == [("message", True), ("edit", True), ("delete", None)]
+    assert [(e["type"], e.get("deleted")) for e in chat.of(room["id"])] == [
+        ("message", True),
+        ("edit", True),
+        ("delete", None),
+    ]
 
 
 async def test_rest_writes_reach_the_sockets(alice, bob, room):

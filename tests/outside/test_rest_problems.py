@@ -29,7 +29,9 @@ def test_a_wrong_method_is_405_with_allow(alice, route):
         assert set(allowed.split()) <= allow and method not in allow, f"{method} {path}: Allow: {allow}"
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx"]
+)
 def test_another_content_type_is_415(alice, room, kind):
     for method, path in (("POST", "/rooms"), ("POST", f"/rooms/{room['id']}/messages"), ("POST", "/auth/login")):
         answer = alice.rest.raw(method, BASE + path, b'{"name":"x","content":"x"}', {"Content-Type": kind})
@@ -38,7 +40,9 @@ def test_another_content_type_is_415(alice, room, kind):
 
 def test_json_with_a_charset_is_json(alice, room):
     for kind in ("application/json; charset=utf-8", "Application/JSON"):
-        answer = alice.rest.raw("POST", f"{BASE}/rooms/{room['id']}/messages", b'{"content":"x"}', {"Content-Type": kind})
+        answer = alice.rest.raw(
+            "POST", f"{BASE}/rooms/{room['id']}/messages", b'{"content":"x"}', {"Content-Type": kind}
+        )
         assert answer.status == 201, (kind, answer)
 
 
@@ -63,7 +67,9 @@ def test_a_body_that_is_no_json_is_400(alice, room, body):
     assert (answer.status, answer.json["code"]) == (400, "bad_request")
 
 
-@pytest.mark.parametrize("body", [b"[]", b'"x"', b"1", b"null", b"{}", b'{"content":5}', b'{"content":null}', b'{"content":["x"]}'])
+@pytest.mark.parametrize(
+    "body", [b"[]", b'"x"', b"1", b"null", b"{}", b'{"content":5}', b'{"content":null}', b'{"content":["x"]}']
+)
 def test_json_of_another_shape_is_refused(alice, room, body):
     answer = alice.rest.raw("POST", f"{BASE}/rooms/{room['id']}/messages", body, JSON)
     assert answer.json["code"] in ("bad_request", "validation_failed")
@@ -71,12 +77,17 @@ def test_json_of_another_shape_is_refused(alice, room, body):
 
 
 def test_all_failed_fields_come_in_one_answer(alice, room):
-    answer = alice.rest.post(f"/rooms/{room['id']}/messages", {"content": " ", "nonce": "x" * 65}, 422, "validation_failed")
+    answer = alice.rest.post(
+        f"/rooms/{room['id']}/messages", {"content": " ", "nonce": "x" * 65}, 422, "validation_failed"
+    )
     assert {e["field"] for e in answer["errors"]} == {"content", "nonce"}
 
 
 def test_request_ids_differ(alice):
-    seen = {alice.rest.raw("GET", path).headers["x-request-id"] for path in ["/livez", BASE + "/users/me", BASE + "/no"] * 10}
+    seen = {
+        alice.rest.raw("GET", path).headers["x-request-id"]
+        for path in ["/livez", BASE + "/users/me", BASE + "/no"] * 10
+    }
     assert len(seen) == 30
 
 
@@ -97,7 +108,9 @@ def test_a_query_token_opens_no_rest_path(alice):
 
 
 def test_rest_is_limited_per_user_with_retry_after(start_server):
-    server = start_server(RATE_LIMIT="on", USER_REST_RATE="5/5", ADDRESS_REST_RATE="1000/1000", REGISTER_RATE="1000/1000")
+    server = start_server(
+        RATE_LIMIT="on", USER_REST_RATE="5/5", ADDRESS_REST_RATE="1000/1000", REGISTER_RATE="1000/1000"
+    )
     alice, bob = register(server), register(server)
     answers = [alice.rest.raw("GET", BASE + "/users/me") for _ in range(12)]
     refused = [a for a in answers if a.status == 429]
@@ -112,7 +125,9 @@ def test_registration_is_limited_per_address(start_server):
     rest = Rest(server)
     statuses = []
     for _ in range(4):
-        answer = rest.raw("POST", BASE + "/auth/register", json.dumps({"username": unique("u"), "password": PASSWORD}).encode(), JSON)
+        answer = rest.raw(
+            "POST", BASE + "/auth/register", json.dumps({"username": unique("u"), "password": PASSWORD}).encode(), JSON
+        )
         statuses.append(answer.status)
     assert statuses == [201, 201, 429, 429]
 
@@ -144,7 +159,14 @@ def test_a_foreign_origin_is_forbidden(alice):
     own = f"http://127.0.0.1:{alice.server.port}"
     for origin in (own, f"http://localhost:{alice.server.port}", f"http://[::1]:{alice.server.port}"):
         assert alice.rest.raw("GET", BASE + "/users/me", None, {"Origin": origin}).status == 200, origin
-    foreign = ["https://evil.example", "null", "", own + "0", own.replace("http:", "https:"), f"http://127.0.0.1.evil.example:{alice.server.port}"]
+    foreign = [
+        "https://evil.example",
+        "null",
+        "",
+        own + "0",
+        own.replace("http:", "https:"),
+        f"http://127.0.0.1.evil.example:{alice.server.port}",
+    ]
     for origin in foreign:
         answer = alice.rest.raw("GET", BASE + "/users/me", None, {"Origin": origin})
         assert (answer.status, answer.json["code"]) == (403, "forbidden"), origin

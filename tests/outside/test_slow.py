@@ -24,10 +24,14 @@ GROWTH_MAX_KIB = 64 << 10
 
 async def flood(server, person, room_id, sent):
     """Sends all messages, a window in flight; `sent` gets the time of each."""
-    chat = await Chat.open(server, person.access)
     acks = asyncio.Semaphore(WINDOW)
-    chat.on_frame = lambda f: acks.release() if f["type"] == "ack" else None
-    await chat.join(room_id, want=[])
+
+    def on_frame(f):
+        assert f["type"] != "error", f
+        if f["type"] == "ack":
+            acks.release()
+
+    chat = await Chat.open(server, person.access, room_id, on_frame=on_frame)
     for n in range(MESSAGES):
         await asyncio.wait_for(acks.acquire(), 30)
         sent.append(time.monotonic())
@@ -80,7 +84,9 @@ async def test_slow_readers_get_a_gap_and_cost_a_bounded_memory(start_server):
         delays += [t - sent[n] for n, t in enumerate(times)]
     delays.sort()
     p99 = delays[len(delays) * 99 // 100]
-    print(f"{MESSAGES} messages in {flooded:.1f} s; memory {before} → {max(peak)} KiB; p99 of the others {p99 * 1000:.0f} ms")
+    print(
+        f"{MESSAGES} messages in {flooded:.1f} s; memory {before} → {max(peak)} KiB; p99 of the others {p99 * 1000:.0f} ms"
+    )
 
     # They read again: what comes is in order, and what is missing was named, or they had been closed for being too slow.
     outcomes = []

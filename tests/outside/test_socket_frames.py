@@ -74,7 +74,12 @@ async def test_room_id_may_be_left_out_only_with_a_room_opened(alice, room):
     plain = await Chat.open(alice.server, alice.access)
     await plain.join(room["id"])
     answer = await plain.ask(type="message", content="where?")
-    assert answer["type"] == "error" and answer["code"] in ("bad_frame", "validation_failed", "not_joined", "bad_request")
+    assert answer["type"] == "error" and answer["code"] in (
+        "bad_frame",
+        "validation_failed",
+        "not_joined",
+        "bad_request",
+    )
 
 
 async def test_content_rules_hold_in_frames_too(alice, room):

@@ -5,7 +5,6 @@ import json
 import zlib
 
 import pytest
-import websockets
 from websockets.asyncio.client import connect
 
 import framing
@@ -42,15 +41,15 @@ async def test_deflate_is_negotiated_without_context_takeover(alice, bob, room):
 
 async def test_deflate_and_plain_members_get_the_same_events(alice, room):
     path = f"/ws?room_id={room['id']}&token={alice.access}"
-    async with connect(url(alice.server, path), compression="deflate") as packed:
-        async with connect(url(alice.server, path), compression=None) as plain:
-            assert "Sec-WebSocket-Extensions" not in plain.response.headers
-            await read(packed, "joined")
-            await read(plain, "joined")
-            for n in range(50):
-                alice.rest.say(room["id"], f"message {n} " + "z" * (n * 50))
-            for _ in range(50):
-                assert await read(packed, "message") == await read(plain, "message")
+    here = url(alice.server, path)
+    async with connect(here, compression="deflate") as packed, connect(here, compression=None) as plain:
+        assert "Sec-WebSocket-Extensions" not in plain.response.headers
+        await read(packed, "joined")
+        await read(plain, "joined")
+        for n in range(50):
+            alice.rest.say(room["id"], f"message {n} " + "z" * (n * 50))
+        for _ in range(50):
+            assert await read(packed, "message") == await read(plain, "message")
 
 
 async def test_the_inflated_size_is_bounded(alice, room):
@@ -108,8 +107,6 @@ async def test_the_library_answers_pings_and_closes(alice, room):
     await asyncio.wait_for(await socket.ping(b"are you there"), 5)
     await socket.close(1001, "leaving")
     assert socket.close_code == 1001
-    with pytest.raises(websockets.ConnectionClosed):
-        await socket.recv()
 
 
 async def test_fragments_of_any_size_make_one_frame(alice, room):

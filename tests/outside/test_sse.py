@@ -26,7 +26,9 @@ class Stream:
         assert self.answer.status == 200, (self.answer.status, self.answer.read())
         assert self.answer.getheader("content-type", "").split(";")[0] == "text/event-stream"
         assert self.answer.getheader("x-request-id")
-        assert "no-store" in self.answer.getheader("cache-control", "") or "no-cache" in self.answer.getheader("cache-control", "")
+        assert "no-store" in self.answer.getheader("cache-control", "") or "no-cache" in self.answer.getheader(
+            "cache-control", ""
+        )
         self.comments, self.last_id = 0, None
         first = self.next()
         assert first[1] == "joined", f"the first event is joined: {first}"

@@ -108,7 +108,9 @@ class Writer:
         self.skipped += chat.skipped.get(self.room_id, [])
         self.last = chat.rooms.get(self.room_id, self.last)
         acked = [op.seq for op in self._in_order if op.seq is not None]
-        assert acked == sorted(acked) or self.retries, f"one connection's changes are numbered in the order sent: {acked}"
+        assert acked == sorted(acked) or self.retries, (
+            f"one connection's changes are numbered in the order sent: {acked}"
+        )
         for read in (chat.frames, chat.times, chat.events):
             read.clear()
 
@@ -174,7 +176,9 @@ class Writer:
         end = time.monotonic() + timeout
         while self.chat.rooms.get(self.room_id) != head:
             self.chat.check()
-            assert time.monotonic() < end, f"its stream stands at {self.chat.rooms.get(self.room_id)}, the log at {head}"
+            assert time.monotonic() < end, (
+                f"its stream stands at {self.chat.rooms.get(self.room_id)}, the log at {head}"
+            )
             await asyncio.sleep(0.05)
         self._quit = True
         self._news.set()
