@@ -14,7 +14,7 @@ NODE = Path(__file__).parent / "node"
 def test_node_with_ws(server):
     done = subprocess.run(["node", "flows.mjs", server.url], cwd=NODE, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    rules = re.findall(r"^ {2}async '", (NODE / "flows.mjs").read_text(), re.M)
+    rules = re.findall(r"^ {2}async '", (NODE / "flows.mjs").read_text(), re.MULTILINE)
     assert done.stdout.count("ok: ") == len(rules) == 8, done.stdout
 
 

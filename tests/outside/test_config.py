@@ -154,7 +154,7 @@ def test_check_config_shows_values_and_sources_and_masks_secrets(run, tmp_path):
     lines = {
         m.group(1).upper(): line
         for line in done.stdout.splitlines()
-        if (m := re.search(r"\b(?:CHATROOM_)?([A-Z]+(?:_[A-Z]+)+)\b", line, re.I))
+        if (m := re.search(r"\b(?:CHATROOM_)?([A-Z]+(?:_[A-Z]+)+)\b", line, re.IGNORECASE))
     }
     assert "17" in lines["USER_CONNECTIONS"], "from the file"
     assert re.search(r"\bon\b", lines["RATE_LIMIT"]), "the environment wins"
@@ -180,7 +180,9 @@ def test_the_file_is_held_to_the_same_rules(run, tmp_path):
 def test_a_dotenv_is_read_and_the_environment_wins(run, tmp_path):
     (tmp_path / ".env").write_text("CHATROOM_USER_CONNECTIONS=19\nCHATROOM_REPLAY_MAX=77\n")
     out = run("check-config", CHATROOM_REPLAY_MAX="78").stdout
-    assert re.search(r"USER_CONNECTIONS\W.*\b19\b", out, re.I) and re.search(r"REPLAY_MAX\W.*\b78\b", out, re.I), out
+    assert re.search(r"USER_CONNECTIONS\W.*\b19\b", out, re.IGNORECASE) and re.search(
+        r"REPLAY_MAX\W.*\b78\b", out, re.IGNORECASE
+    ), out
     (tmp_path / ".env").write_text("CHATROOM_USER_CONECTIONS=19\n")
     refuses(run, "CHATROOM_USER_CONECTIONS")
 

@@ -1,4 +1,4 @@
-"""The WebSocket: messages, edits, presence, typing, heartbeats, refused frames (PROTOCOL.md 3 and 5)."""
+"""The WebSocket: messages, edits, heartbeats, refused frames (PROTOCOL.md 3 and 5)."""
 
 import asyncio
 import json
@@ -142,93 +142,6 @@ async def test_a_repeated_edit_or_delete_with_its_nonce_is_stored_once(alice, ro
     late = await chat.ask(type="edit", ref=ref, content="second", nonce="e")
     assert (late["type"], late["seq"], late.get("duplicate")) == ("ack", first["seq"], True), "though it is deleted now"
     assert len(alice.rest.log(room["id"])) == 3
-
-
-# Presence
-
-
-async def test_sync_follows_joined_and_counts_oneself(alice, bob, room):
-    await open_room(alice, room)
-    chat = await open_room(bob, room)
-    sync = await chat.expect("presence", event="sync")
-    assert sync["online"] == 2 and {u["id"] for u in sync["users"]} == {alice.id, bob.id}
-
-
-async def test_join_is_told_for_a_users_first_connection_only(alice, bob, room):
-    watcher = await open_room(alice, room)
-    await watcher.expect("presence", event="sync")
-    await open_room(bob, room)
-    event = await watcher.expect("presence", event="join")
-    assert (event["user"]["id"], event["online"]) == (bob.id, 2)
-    await open_room(bob, room)
-    await watcher.nothing("presence", 1)
-
-
-async def test_leave_is_held_back_3_s(alice, bob, room):
-    watcher = await open_room(alice, room)
-    for way in ("close", "leave"):
-        chat = await open_room(bob, room)
-        await watcher.expect("presence", event="join")
-        started = time.monotonic()
-        await (chat.close() if way == "close" else chat.ask(type="leave", room_id=room["id"]))
-        event = await watcher.expect("presence", event="leave", timeout=8)
-        assert event["user"]["id"] == bob.id and event["online"] == 1
-        assert 2.5 <= time.monotonic() - started <= 5, way
-        if way == "leave":
-            await chat.close()
-
-
-async def test_a_reconnect_makes_no_noise(alice, bob, room):
-    watcher = await open_room(alice, room)
-    chat = await open_room(bob, room)
-    await watcher.expect("presence", event="join")
-    await chat.close()
-    await asyncio.sleep(1)
-    await open_room(bob, room)
-    await watcher.nothing("presence", 4, event="leave")
-    await watcher.nothing("presence", 0.1, event="join")
-
-
-async def test_want_chooses_presence_and_typing(alice, bob, room):
-    silent, typing, presence = [await Chat.open(alice.server, alice.access) for _ in range(3)]
-    joined = await silent.join(room["id"], want=[])
-    assert joined["online"] >= 1
-    await typing.join(room["id"], want=["typing"])
-    await presence.join(room["id"], want=["presence"])
-    chat = await open_room(bob, room)
-    await chat.send(type="typing")
-    await chat.say("end")
-    assert (await typing.expect("typing"))["user"]["id"] == bob.id
-    assert (await presence.expect("presence", event="join"))["user"]["id"] == bob.id
-    for one in (silent, typing, presence):
-        await one.expect("message")
-    await silent.nothing("presence", 0.5)
-    await silent.nothing("typing", 0.1)
-    await typing.nothing("presence", 0.1)
-    await presence.nothing("typing", 0.1)
-
-
-# Typing
-
-
-async def test_typing_goes_to_the_others_at_most_once_in_3_s(alice, bob, room):
-    watcher, own = await open_room(alice, room), await open_room(bob, room)
-    chat = await open_room(bob, room)
-    for _ in range(5):
-        await chat.send(type="typing")
-    assert (await watcher.expect("typing"))["user"] == {"id": bob.id, "username": bob.name}
-    await watcher.nothing("typing", 1)
-    await asyncio.sleep(2.2)
-    await chat.send(type="typing", room_id=room["id"])
-    await watcher.expect("typing")
-    await chat.nothing("typing", 0.1)
-    await own.round_trip()
-
-
-async def test_typing_needs_a_joined_room(alice, room):
-    chat = await Chat.open(alice.server, alice.access)
-    await chat.send(type="typing", room_id=room["id"])
-    assert (await chat.expect("error"))["code"] == "not_joined"
 
 
 # Heartbeats

@@ -15,11 +15,11 @@ EVENT_STREAM = {"Accept": "text/event-stream"}
 class Stream:
     """An EventSource over one connection: `next` gives (id, event, data), comments are counted."""
 
-    def __init__(self, server, room, token=None, headers=(), **query):
+    def __init__(self, server, room, bearer=None, headers=(), **query):
         path = f"{BASE}/rooms/{room['id']}/events?" + "&".join(f"{k}={v}" for k, v in query.items())
         headers = {**EVENT_STREAM, **dict(headers)}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
+        if bearer:
+            headers["Authorization"] = f"Bearer {bearer}"
         self.http = HTTPConnection(server.host, server.port, timeout=10)
         self.http.request("GET", path, headers=headers)
         self.answer = self.http.getresponse()
@@ -131,7 +131,7 @@ def test_any_distance_is_replayed_by_pages(start_server):
 
 
 def test_the_token_may_be_in_the_query(alice, told):
-    stream = Stream(alice.server, told, token=None, after=5, **{"token": alice.access})
+    stream = Stream(alice.server, told, after=5, token=alice.access)
     assert stream.events(1)[0]["type"] == "delete"
     stream.close()
 
