@@ -7,6 +7,7 @@ mod client;
 mod code;
 mod json;
 mod rest;
+mod schema;
 pub mod server;
 
 pub use client::{ClientFrame, FrameError, JoinRoom, Want};
@@ -17,7 +18,8 @@ pub use rest::{
     PasswordBody, Problem, QueryPairs, RefreshBody, RegisterBody, RoomBody, RoomParam, RoomsBody, RoomsQuery,
     SessionBody, SessionsBody, SocketQuery, TokensBody,
 };
+pub use schema::schemas;
 pub use server::{
-    Change, CountTag, LeftReason, Limits, NoResume, PROTOCOL_VERSION, ServerFrame, SyncTag, encode_event,
-    event_frame, event_name,
+    CountTag, LeftReason, Limits, NoResume, PROTOCOL_VERSION, PresenceChange, ServerFrame, SyncTag,
+    encode_event, event_frame, event_name,
 };

@@ -131,6 +131,18 @@ fn nonces_are_printable_ascii() {
     }
 }
 
+#[test]
+fn every_character_with_case_folds_to_something_stable() {
+    let has_case = |c: &char| !c.to_uppercase().eq([*c]) || !c.to_lowercase().eq([*c]);
+    for character in ('\0'..=char::MAX).filter(has_case) {
+        let text = format!("a{character}b");
+        let once = fold(&text);
+        assert_eq!(fold(&once), once, "{text:?}");
+        assert_eq!(fold(&text.to_uppercase()), once, "{text:?} in upper case");
+        assert_eq!(fold(&text.to_lowercase()), once, "{text:?} in lower case");
+    }
+}
+
 proptest! {
     #[test]
     fn folding_twice_changes_nothing(text in any::<String>()) {

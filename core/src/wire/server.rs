@@ -151,7 +151,7 @@ pub enum ServerFrame<'a> {
         /// Which room.
         room_id: RoomId,
         /// `join` or `leave`.
-        event: Change,
+        event: PresenceChange,
         /// Who.
         user: &'a User,
         /// How many users are in the room now.
@@ -308,7 +308,7 @@ pub enum CountTag {
 /// Which way a user went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Change {
+pub enum PresenceChange {
     /// In.
     Join,
     /// Out.
@@ -354,12 +354,12 @@ pub fn presence_sync<'a>(room_id: RoomId, online: u32, users: impl Iterator<Item
 
 /// `presence` of a user who entered.
 pub fn presence_join(room_id: RoomId, user: &User, online: u32) -> Bytes {
-    ServerFrame::PresenceChange { room_id, event: Change::Join, user, online }.to_bytes()
+    ServerFrame::PresenceChange { room_id, event: PresenceChange::Join, user, online }.to_bytes()
 }
 
 /// `presence` of a user who left.
 pub fn presence_leave(room_id: RoomId, user: &User, online: u32) -> Bytes {
-    ServerFrame::PresenceChange { room_id, event: Change::Leave, user, online }.to_bytes()
+    ServerFrame::PresenceChange { room_id, event: PresenceChange::Leave, user, online }.to_bytes()
 }
 
 /// `presence` of a room with too many users to name.
@@ -471,7 +471,12 @@ mod tests {
                 r#"{"type":"presence","room_id":5,"event":"sync","online":2,"users":[{"id":1,"username":"alice"},{"id":2,"username":"小明同学"}]}"#,
             ),
             (
-                ServerFrame::PresenceChange { room_id, event: Change::Leave, user: &alice, online: 1 },
+                ServerFrame::PresenceChange {
+                    room_id,
+                    event: PresenceChange::Leave,
+                    user: &alice,
+                    online: 1,
+                },
                 r#"{"type":"presence","room_id":5,"event":"leave","user":{"id":1,"username":"alice"},"online":1}"#,
             ),
             (
