@@ -20,6 +20,6 @@ pub use rest::{
 };
 pub use schema::schemas;
 pub use server::{
-    CountTag, LeftReason, Limits, NoResume, PROTOCOL_VERSION, PresenceChange, ServerFrame, SyncTag,
-    encode_event, event_frame, event_name,
+    Change, CountTag, LeftReason, Limits, NoResume, PROTOCOL_VERSION, ServerFrame, SyncTag, encode_event,
+    event_frame, event_name,
 };

@@ -151,7 +151,7 @@ pub enum ServerFrame<'a> {
         /// Which room.
         room_id: RoomId,
         /// `join` or `leave`.
-        event: PresenceChange,
+        event: Change,
         /// Who.
         user: &'a User,
         /// How many users are in the room now.
@@ -308,7 +308,8 @@ pub enum CountTag {
 /// Which way a user went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum PresenceChange {
+#[schema(as = PresenceChange)]
+pub enum Change {
     /// In.
     Join,
     /// Out.
@@ -347,19 +348,14 @@ pub fn event(event: &Event) -> Bytes {
 }
 
 /// `presence` with the users that are in the room.
-pub fn presence_sync<'a>(room_id: RoomId, online: u32, users: impl Iterator<Item = &'a Arc<User>>) -> Bytes {
-    let users = users.map(|user| &**user).collect();
+pub fn presence_sync(room_id: RoomId, online: u32, users: &[Arc<User>]) -> Bytes {
+    let users = users.iter().map(|user| &**user).collect();
     ServerFrame::PresenceSync { room_id, event: SyncTag::Sync, online, users }.to_bytes()
 }
 
-/// `presence` of a user who entered.
-pub fn presence_join(room_id: RoomId, user: &User, online: u32) -> Bytes {
-    ServerFrame::PresenceChange { room_id, event: PresenceChange::Join, user, online }.to_bytes()
-}
-
-/// `presence` of a user who left.
-pub fn presence_leave(room_id: RoomId, user: &User, online: u32) -> Bytes {
-    ServerFrame::PresenceChange { room_id, event: PresenceChange::Leave, user, online }.to_bytes()
+/// `presence` of a user who came or went.
+pub fn presence_change(room_id: RoomId, event: Change, user: &User, online: u32) -> Bytes {
+    ServerFrame::PresenceChange { room_id, event, user, online }.to_bytes()
 }
 
 /// `presence` of a room with too many users to name.
@@ -471,12 +467,7 @@ mod tests {
                 r#"{"type":"presence","room_id":5,"event":"sync","online":2,"users":[{"id":1,"username":"alice"},{"id":2,"username":"小明同学"}]}"#,
             ),
             (
-                ServerFrame::PresenceChange {
-                    room_id,
-                    event: PresenceChange::Leave,
-                    user: &alice,
-                    online: 1,
-                },
+                ServerFrame::PresenceChange { room_id, event: Change::Leave, user: &alice, online: 1 },
                 r#"{"type":"presence","room_id":5,"event":"leave","user":{"id":1,"username":"alice"},"online":1}"#,
             ),
             (
