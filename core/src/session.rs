@@ -18,7 +18,7 @@ use crate::store::{Append, Change, Outcome, Refusal, StoreError};
 use crate::text::Nonce;
 use crate::time::Now;
 use crate::users::UserRecord;
-use crate::wire::{ClientFrame, CloseCode, ErrorCode, FrameError, JoinRoom, Limits, ServerFrame, Want};
+use crate::wire::{ClientFrame, CloseCode, ErrorCode, FrameError, JoinRoom, Limits, PROTOCOL_VERSION, ServerFrame, Want};
 
 /// One connection's side of the contract.
 #[derive(Debug)]
@@ -401,13 +401,18 @@ impl Session {
         let config = &cx.node.config;
         let welcome = ServerFrame::Welcome {
             user: &who.record.user,
-            protocol: 1,
+            protocol: PROTOCOL_VERSION,
             server: cx.node.server_name(),
             session: who.session,
             heartbeat_s: config.heartbeat_s,
             expires_in: who.expires_at_s.saturating_sub(cx.now.wall_s()),
             features: &[],
-            limits: Limits { content: config.content_chars_max, frame: config.frame_bytes_max, rooms: config.rooms_per_connection, replay: config.replay_max },
+            limits: Limits {
+                content: config.content_chars_max,
+                frame: config.frame_bytes_max,
+                rooms: config.rooms_per_connection,
+                replay: config.replay_max,
+            },
         };
         cx.send(&welcome);
         self.who = Some(who);

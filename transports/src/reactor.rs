@@ -19,7 +19,7 @@ use chatroom_core::member::Asked;
 use chatroom_core::node::Node;
 use chatroom_core::session::{Act, Session};
 use chatroom_core::time::Now;
-use chatroom_core::timer::Wheel;
+use chatroom_core::timer::Timer;
 use chatroom_core::view::Framing;
 use chatroom_core::wire::{CloseCode, ServerFrame};
 use rand_chacha::ChaCha8Rng;
@@ -61,7 +61,7 @@ pub struct Reactor<S> {
     later_ms: u64,
     /// What must reach its mailbox and found no place.
     debts: VecDeque<Effect>,
-    wheel: Wheel<ConnId>,
+    wheel: Timer<ConnId>,
     expired: Vec<ConnId>,
     framer: Framer,
     inflater: Option<Inflater>,
@@ -96,7 +96,7 @@ impl<S: Stream> Reactor<S> {
             later: Vec::new(),
             later_ms: 0,
             debts: VecDeque::new(),
-            wheel: Wheel::new(now.mono_ms, WHEEL_TICK_MS),
+            wheel: Timer::new(WHEEL_TICK_MS, now.mono_ms),
             expired: Vec::new(),
             framer: Framer::new(),
             inflater: None,
@@ -389,7 +389,7 @@ impl<S: Stream> Reactor<S> {
         connection.wheel_ms = u64::MAX;
         let stalled = connection.stalled_since_ms().is_some_and(|since| now.mono_ms >= since + stall_ms);
         match &connection.state {
-            State::Chat(_) => {
+            State::Chat(chat) => {
                 if stalled && chat.framing == Framing::Sse {
                     self.drop_slot(conn.slot, out);
                 } else if stalled {

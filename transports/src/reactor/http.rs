@@ -158,8 +158,9 @@ impl<S: Stream> Reactor<S> {
         loop {
             let limits = self.head_limits();
             let body_timeout_ms = self.node.config.body_timeout_ms();
+            let node = std::sync::Arc::clone(&self.node);
             let Some(http) = self.http(conn) else { return };
-            match look(http, &limits, now.after_ms(body_timeout_ms)) {
+            match look(http, &limits, &node.config, now.after_ms(body_timeout_ms)) {
                 Look::Wait => {
                     if http.buffer.is_empty() {
                         http.buffer = Vec::new();
@@ -370,7 +371,13 @@ impl<S: Stream> Reactor<S> {
             Socket::Echo => None,
         };
         let mut bytes = Vec::new();
-        handshake.append_response(subprotocol, &request.headers(), &self.date, &mut bytes);
+        handshake.append_lines(subprotocol, &mut bytes);
+        for (name, value) in request.headers() {
+            if let Ok(value) = HeaderValue::parse(value.into_owned()) {
+                bytes.extend_from_slice(format!("\r\n{name}: {}", value.as_str()).as_bytes());
+            }
+        }
+        bytes.extend_from_slice(b"\r\n\r\n");
         let framing = if handshake.deflate.is_some() { Framing::Deflated } else { Framing::Plain };
         let Some(connection) = self.slots.get(conn) else { return };
         let State::Http(http) = &mut connection.state else { return };
@@ -451,7 +458,7 @@ impl<S: Stream> Reactor<S> {
 }
 
 /// Look for a whole request at the front of the buffer.
-fn look(http: &mut Http, limits: &Limits, body_deadline_ms: u64) -> Look {
+fn look(http: &mut Http, limits: &Limits, config: &Config, body_deadline_ms: u64) -> Look {
     loop {
         match &mut http.phase {
             Phase::Answering { .. } | Phase::Over => return Look::Wait,
@@ -462,7 +469,7 @@ fn look(http: &mut Http, limits: &Limits, body_deadline_ms: u64) -> Look {
                     Err(error) => return Look::Bad(error),
                 };
                 let path = path_segments(head.target.path()).unwrap_or_default();
-                let bytes_max = api::body_bytes_max(&path);
+                let bytes_max = api::body_bytes_max(&path, config);
                 let decoder = match BodyDecoder::new(head.framing, bytes_max as u64) {
                     Ok(decoder) => decoder,
                     Err(error) => return Look::Bad(error),

@@ -85,6 +85,12 @@ impl<'a> Upgrade<'a> {
     /// Appends the answer, after which the connection is a WebSocket. `protocol` is the subprotocol selected, one of
     /// [`Upgrade::protocols`]; without one a client that offered some may give up.
     pub fn append_response(&self, protocol: Option<&str>, out: &mut Vec<u8>) {
+        self.append_lines(protocol, out);
+        out.extend_from_slice(b"\r\n\r\n");
+    }
+
+    /// The answer without its end: more headers, each begun by CRLF, may follow.
+    pub fn append_lines(&self, protocol: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
         );
@@ -98,7 +104,6 @@ impl<'a> Upgrade<'a> {
             out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
             out.extend_from_slice(deflate.answer().as_bytes());
         }
-        out.extend_from_slice(b"\r\n\r\n");
     }
 }
 
