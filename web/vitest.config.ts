@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { include: ["sdk/src/**/*.test.ts", "src/**/*.test.ts"] },
+  test: { include: ["sdk/test/**/*.test.ts", "src/**/*.test.ts"] },
 });

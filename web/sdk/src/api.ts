@@ -11,7 +11,8 @@ export interface Room {
   readonly id: number;
   readonly name: string;
   readonly topic?: string;
-  readonly created_by: User;
+  /** The creator's user id. */
+  readonly created_by: number;
   readonly created_at: string;
   readonly epoch: string;
   readonly last_seq: Seq;

@@ -4,8 +4,8 @@
  * until answered. Kept in the browser's storage, so that a reload while offline loses nothing.
  */
 import type { AckFrame, ClientFrame, ErrorFrame, Seq } from "./frames.ts";
-import { backoffMs } from "./closeCode.ts";
 import { isPassing } from "./problem.ts";
+import { Retry } from "./retry.ts";
 
 export type Deed =
   | { readonly kind: "message"; readonly content: string }
@@ -44,13 +44,13 @@ export class Outbox {
   readonly #keep: Keep | undefined;
   readonly #key: string;
   #items: readonly Outgoing[] = [];
-  #attempt = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #retry: Retry;
 
   /** `key` names the user in the storage, so that an account never sends another's words. */
   constructor(roomId: number, owner: OutboxOwner, key: string, keep?: Keep) {
     this.#roomId = roomId;
     this.#owner = owner;
+    this.#retry = new Retry(() => owner.random());
     this.#keep = keep;
     this.#key = `${key}.${roomId}`;
     this.#items = this.#load();
@@ -82,7 +82,7 @@ export class Outbox {
 
   /** Sends the next deed, unless one is in flight or has to wait. */
   flush(): void {
-    if (this.#timer !== undefined || this.#items.some((item) => item.status === "sent")) return;
+    if (this.#retry.waiting || this.#items.some((item) => item.status === "sent")) return;
     const next = this.#items.find((item) => item.status === "waiting");
     if (next === undefined) return;
     const answer: Answer = (frame) => this.#handleAnswer(next.nonce, frame);
@@ -100,36 +100,39 @@ export class Outbox {
   /** An own message came back as an event: that is an answer too. */
   handleOwn(nonce: string): void {
     if (!this.#items.some((item) => item.nonce === nonce)) return;
-    this.#attempt = 0;
+    this.#retry.done();
     this.#set(this.#items.filter((item) => item.nonce !== nonce));
     this.flush();
   }
 
   /** The connection or the room is gone: what was in flight is in doubt and is sent again. */
   handleDown(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#retry.cancel();
     if (!this.#items.some((item) => item.status === "sent")) return;
     this.#set(
       this.#items.map((item) => (item.status === "sent" ? { ...item, status: "waiting" } : item)),
     );
   }
 
+  /** The log was replaced, perhaps by one from before an ack: what is not seen in it is sent again. */
+  handleReplaced(): void {
+    if (!this.#items.some((item) => item.status === "acked")) return;
+    this.#set(
+      this.#items.map(({ seq: _, ...item }) => (item.status === "acked" ? { ...item, status: "waiting" } : item)),
+    );
+    this.flush();
+  }
+
   #handleAnswer(nonce: string, frame: AckFrame | ErrorFrame): void {
     const item = this.#items.find((other) => other.nonce === nonce);
     if (item === undefined || item.status === "refused") return;
     if (frame.type === "ack") {
-      this.#attempt = 0;
+      this.#retry.done();
       this.#update(nonce, (sent) => ({ ...sent, status: "acked", seq: frame.seq }));
       this.flush();
     } else if (isPassing(frame.code) || frame.code === "not_joined") {
       this.#update(nonce, (sent) => ({ ...sent, status: "waiting" }));
-      const delay = frame.retry_after_ms ?? RETRY_MS + backoffMs(this.#attempt, this.#owner.random());
-      this.#attempt += 1;
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined;
-        this.flush();
-      }, delay);
+      this.#retry.later(() => this.flush(), frame.retry_after_ms);
     } else {
       const refused: Outgoing = { ...item, status: "refused", code: frame.code };
       // A refused message keeps its text on the screen; a refused change has nothing left to show.
@@ -188,6 +191,3 @@ function makeNonce(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
-
-/** At least this long before a deed is tried again, when the server names no time. */
-const RETRY_MS = 300;

@@ -4,7 +4,6 @@
  * fetch what a `gap` names. Views read immutable snapshots.
  */
 import type { Api, Message, Room } from "./api.ts";
-import { backoffMs } from "./closeCode.ts";
 import type {
   ClientFrame,
   ErrorFrame,
@@ -20,6 +19,7 @@ import type { Answer, Deed, Keep, Outgoing } from "./outbox.ts";
 import { Presence } from "./presence.ts";
 import { asProblem, isPassing } from "./problem.ts";
 import type { Problem } from "./problem.ts";
+import { Retry } from "./retry.ts";
 import { Store } from "./store.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -75,6 +75,8 @@ export class RoomStore extends Store<RoomSnapshot> {
   #membership: "out" | "asking" | "in" = "out";
   /** The epoch that the living connection joined. */
   #joinedEpoch: string | undefined;
+  /** The last epoch heard of. */
+  #epoch: string | undefined;
   /** Somebody looks at the messages. */
   #open = false;
   /** A page of messages was loaded; without one only what happens from now on is known. */
@@ -82,8 +84,9 @@ export class RoomStore extends Store<RoomSnapshot> {
   #reading = false;
   #filling = false;
   #loadingOlder = false;
-  #attempt = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #joinRetry: Retry;
+  readonly #readRetry: Retry;
+  readonly #fillRetry: Retry;
   #typedAt = 0;
   #readSeq: Seq;
   #unreadMore = false;
@@ -94,6 +97,10 @@ export class RoomStore extends Store<RoomSnapshot> {
     this.id = id;
     this.#owner = owner;
     this.#readSeq = readSeq;
+    const random = () => owner.random();
+    this.#joinRetry = new Retry(random);
+    this.#readRetry = new Retry(random);
+    this.#fillRetry = new Retry(random);
     this.#presence = new Presence(() => this.changed());
     const key = `chatroom.outbox.${owner.me()?.id ?? 0}`;
     this.#outbox = new Outbox(id, this.#outboxOwner(), key, owner.keep);
@@ -145,6 +152,7 @@ export class RoomStore extends Store<RoomSnapshot> {
   loadOlder(): void {
     if (this.#loadingOlder || !this.#paged || !this.#timeline.hasOlder) return;
     this.#loadingOlder = true;
+    this.#problem = undefined;
     this.changedNow();
     void this.#readOlder();
   }
@@ -210,9 +218,12 @@ export class RoomStore extends Store<RoomSnapshot> {
   handleJoined(frame: JoinedFrame): void {
     this.#membership = "in";
     this.#joinedEpoch = frame.epoch;
-    this.#attempt = 0;
+    this.#joinRetry.done();
     this.#presence.handleJoined(frame.online);
-    if (frame.resumed !== true) this.#handleNotResumed(frame);
+    this.#noteEpoch(frame.epoch);
+    // A page that was read before the log was replaced may have come since the join was sent.
+    const fits = !this.#timeline.ready || frame.epoch === this.#timeline.epoch;
+    if (frame.resumed !== true || !fits) this.#handleNotResumed(frame);
     this.#listOnline();
     this.#outbox.flush();
     this.changedNow();
@@ -221,7 +232,7 @@ export class RoomStore extends Store<RoomSnapshot> {
   handleJoinError(frame: ErrorFrame): void {
     this.#membership = "out";
     if (isPassing(frame.code)) {
-      this.#later(() => this.#owner.join(this), frame.retry_after_ms);
+      this.#joinRetry.later(() => this.#owner.join(this), frame.retry_after_ms);
     } else if (frame.code === "not_found" || frame.code === "forbidden") {
       this.#vanish();
     }
@@ -261,6 +272,7 @@ export class RoomStore extends Store<RoomSnapshot> {
   handleDown(): void {
     this.#membership = "out";
     this.#joinedEpoch = undefined;
+    this.#joinRetry.cancel();
     this.#presence.handleDown();
     this.#outbox.handleDown();
     this.changedNow();
@@ -269,7 +281,7 @@ export class RoomStore extends Store<RoomSnapshot> {
   /** The client forgets this room. */
   dispose(): void {
     this.#disposed = true;
-    clearTimeout(this.#timer);
+    for (const retry of [this.#joinRetry, this.#readRetry, this.#fillRetry]) retry.cancel();
     this.#presence.handleDown();
     this.#outbox.handleDown();
   }
@@ -295,6 +307,11 @@ export class RoomStore extends Store<RoomSnapshot> {
     }
   }
 
+  #noteEpoch(epoch: string): void {
+    if (this.#epoch !== undefined && this.#epoch !== epoch) this.#outbox.handleReplaced();
+    this.#epoch = epoch;
+  }
+
   #handleFolded(event: RoomEvent): void {
     if (event.type === "message") {
       this.#presence.handleMessage(event.user);
@@ -318,6 +335,8 @@ export class RoomStore extends Store<RoomSnapshot> {
       const page = await this.#owner.api.messages(this.id, { limit: PAGE });
       this.#reading = false;
       if (this.#disposed) return;
+      this.#readRetry.done();
+      this.#noteEpoch(page.epoch);
       this.#timeline.reset(page);
       this.#paged = true;
       this.#unreadMore = page.has_more && this.#readSeq < (page.messages[0]?.seq ?? 0);
@@ -332,7 +351,7 @@ export class RoomStore extends Store<RoomSnapshot> {
       this.changedNow();
     } catch (error) {
       this.#reading = false;
-      this.#handleTrouble(error, () => this.#reload());
+      this.#handleTrouble(error, this.#readRetry, () => this.#reload());
     }
   }
 
@@ -352,18 +371,20 @@ export class RoomStore extends Store<RoomSnapshot> {
           this.#owner.join(this);
           break;
         }
+        this.#problem = undefined;
         for (const event of page.events) {
           if (this.#timeline.push(event)) this.#handleFolded(event);
         }
         this.changed();
         if (this.#timeline.applied === before) {
           // Said to exist, and not kept: what is folded in the newest page is all there is.
-          this.#later(() => this.#reload());
+          this.#fillRetry.later(() => this.#reload());
           break;
         }
+        this.#fillRetry.done();
       }
     } catch (error) {
-      this.#handleTrouble(error, () => void this.#fill());
+      this.#handleTrouble(error, this.#fillRetry, () => void this.#fill());
     } finally {
       this.#filling = false;
     }
@@ -405,14 +426,14 @@ export class RoomStore extends Store<RoomSnapshot> {
     );
   }
 
-  #handleTrouble(error: unknown, again: () => void): void {
+  #handleTrouble(error: unknown, retry: Retry, again: () => void): void {
     if (this.#disposed) return;
     const problem = asProblem(error);
     if (problem.status === 404 || problem.status === 403) {
       this.#vanish();
     } else if (problem.status !== 401) {
       this.#problem = problem;
-      this.#later(again, problem.retryAfterMs);
+      retry.later(again, problem.retryAfterMs);
       this.changed();
     }
   }
@@ -420,15 +441,6 @@ export class RoomStore extends Store<RoomSnapshot> {
   #vanish(): void {
     this.#phase = "gone";
     this.changedNow();
-  }
-
-  #later(work: () => void, delayMs?: number): void {
-    clearTimeout(this.#timer);
-    const delay = delayMs ?? RETRY_MS + backoffMs(this.#attempt, this.#owner.random());
-    this.#attempt += 1;
-    this.#timer = setTimeout(() => {
-      if (!this.#disposed) work();
-    }, delay);
   }
 
   #outboxOwner() {
@@ -464,4 +476,3 @@ const KEPT = 100;
 const SHOWN_MAX = 300;
 const LISTED_MAX = 200;
 const TYPING_EVERY_MS = 3_000;
-const RETRY_MS = 300;

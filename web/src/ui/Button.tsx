@@ -7,6 +7,7 @@ interface ButtonProps extends ComponentProps<"button"> {
   readonly icon?: IconName;
   /** Shows that something is under way, and takes no second click meanwhile. */
   readonly busy?: boolean;
+  readonly "data-first-focus"?: boolean;
   readonly children: ReactNode;
 }
 

@@ -13,14 +13,20 @@ interface DialogProps {
   readonly children: ReactNode;
 }
 
-/** A modal dialog while it is rendered. The browser keeps the focus inside and gives it back. */
+/**
+ * A modal dialog while it is rendered. The focus goes to what has `data-first-focus`, else to the dialog;
+ * the browser keeps it inside, and gives it back.
+ */
 export function Dialog({ title, place = "modal", bare = false, onClose, children }: DialogProps) {
   const texts = useTexts();
   const ref = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = ref.current;
-    dialog?.showModal();
-    return () => dialog?.close();
+    if (dialog === null) return undefined;
+    // Left to itself the browser takes the first button, or a field that brings up a keyboard.
+    (dialog.querySelector("[data-first-focus]") ?? dialog).toggleAttribute("autofocus", true);
+    dialog.showModal();
+    return () => dialog.close();
   }, []);
   return (
     // A click on the dialog itself, not on what is in it, is one on the backdrop; the keyboard has Escape.

@@ -8,6 +8,7 @@ interface FieldProps extends ComponentProps<"input"> {
   /** The rule for what goes in, read out with the field. */
   readonly hint?: string | undefined;
   readonly error?: string | undefined;
+  readonly "data-first-focus"?: boolean;
 }
 
 /** A labelled input, with its rule or what is wrong with it underneath. */

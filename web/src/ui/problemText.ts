@@ -29,19 +29,23 @@ export function problemText(texts: Texts, code: string): string {
   }
 }
 
-/** What the server says about one field, if anything. Its words are English. */
+/** What is wrong with one field, if anything. `rule` says what goes in there. */
 export function fieldError(
   fields: readonly FieldProblem[],
   field: string,
   texts: Texts,
   rule: string,
 ): string | undefined {
-  const problem = fields.find((candidate) => candidate.field === field);
-  if (problem === undefined) return undefined;
-  return texts.languageName === "English" ? sentence(problem.message) : rule;
-}
-
-function sentence(text: string): string {
-  const first = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(first) ? first : `${first}.`;
+  switch (fields.find((problem) => problem.field === field)?.code) {
+    case undefined:
+      return undefined;
+    case "blank":
+      return texts.required;
+    case "common":
+      return texts.commonPassword;
+    case "mixed_scripts":
+      return texts.mixedScripts;
+    default:
+      return rule;
+  }
 }

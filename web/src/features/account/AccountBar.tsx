@@ -6,7 +6,6 @@ import { Choice } from "../../ui/Choice.tsx";
 import { Dialog } from "../../ui/Dialog.tsx";
 import { LANGUAGES, useSpeech } from "../../ui/i18n/useTexts.tsx";
 import type { Language } from "../../ui/i18n/useTexts.tsx";
-import { useToast } from "../../ui/Toasts.tsx";
 import { useTheme } from "../../ui/useTheme.ts";
 import "./account.css";
 
@@ -18,18 +17,19 @@ interface AccountBarProps {
 /** Who is signed in, how the page looks to them, and the way out. */
 export function AccountBar({ session, me }: AccountBarProps) {
   const { texts, language, setLanguage } = useSpeech();
-  const toast = useToast();
   const [theme, setTheme] = useTheme();
   const [open, setOpen] = useState(false);
   const [leaving, setLeaving] = useState(false);
+  const [failed, setFailed] = useState(false);
 
   const signOut = async () => {
     setLeaving(true);
+    setFailed(false);
     try {
       await session.logout();
     } catch {
       setLeaving(false);
-      toast(texts.signOutFailed);
+      setFailed(true);
     }
   };
 
@@ -57,6 +57,11 @@ export function AccountBar({ session, me }: AccountBarProps) {
               ]}
               onChange={setTheme}
             />
+            {failed && (
+              <p className="note note-error" role="alert">
+                {texts.signOutFailed}
+              </p>
+            )}
             <Button icon="leave" busy={leaving} onClick={() => void signOut()}>
               {texts.signOut}
             </Button>

@@ -153,7 +153,9 @@ function DeleteDialog({ message, me, onClose, onDelete }: DeleteDialogProps) {
         <blockquote className="quote">{message.content}</blockquote>
         <p>{own ? texts.deleteText : texts.deleteOfOther(message.user.username)}</p>
         <div className="form-end">
-          <Button onClick={onClose}>{texts.cancel}</Button>
+          <Button data-first-focus onClick={onClose}>
+            {texts.cancel}
+          </Button>
           <Button look="danger" onClick={onDelete}>
             {texts.delete}
           </Button>

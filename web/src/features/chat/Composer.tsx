@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "react";
 import { IconButton } from "../../ui/Button.tsx";
 import { useTexts } from "../../ui/i18n/useTexts.tsx";
+import { useAutoGrow } from "../../ui/useAutoGrow.ts";
 import { useMedia } from "../../ui/useMedia.ts";
 
 interface ComposerProps {
@@ -21,6 +22,7 @@ export function Composer({ roomId, roomName, onSend, onTyping, onEditLast }: Com
   const over = Array.from(draft).length - CONTENT_MAX;
   const empty = draft.trim() === "";
 
+  useAutoGrow(input, draft);
   useEffect(() => {
     // On a phone the focus would bring up the keyboard over the messages.
     if (!touch) input.current?.focus();

@@ -7,6 +7,7 @@ import { Button, IconButton } from "../../ui/Button.tsx";
 import { useDates, useTexts } from "../../ui/i18n/useTexts.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { problemText } from "../../ui/problemText.ts";
+import { useAutoGrow } from "../../ui/useAutoGrow.ts";
 import { RichText } from "./RichText.tsx";
 
 export interface MessageActions {
@@ -202,6 +203,7 @@ function EditForm({ text, onSave, onCancel }: EditFormProps) {
   const texts = useTexts();
   const [draft, setDraft] = useState(text);
   const input = useRef<HTMLTextAreaElement>(null);
+  useAutoGrow(input, draft);
   useEffect(() => {
     const field = input.current;
     field?.focus();

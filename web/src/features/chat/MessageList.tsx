@@ -34,7 +34,7 @@ export function MessageList({ room, state, me, editing, actions }: MessageListPr
   const [active, setActive] = useState<Seq>();
   const lastSeq = messages.at(-1)?.seq;
   const stop = messages.some((message) => message.seq === active) ? active : lastSeq;
-  const creator = state.room?.created_by.id === me.id;
+  const creator = state.room?.created_by === me.id;
 
   useAttention(atEnd, useCallback(() => room.markRead(), [room]), messages);
   useEffect(() => {
@@ -57,36 +57,38 @@ export function MessageList({ room, state, me, editing, actions }: MessageListPr
           if (Number.isSafeInteger(seq)) setActive(seq);
         }}
       >
-        <div className="messages-top">
-          {hasOlder ? (
-            <Button busy={loadingOlder} onClick={() => room.loadOlder()}>
-              {loadingOlder ? texts.loadingOlder : texts.loadOlder}
-            </Button>
-          ) : (
-            state.room && (
-              <div className="beginning">
-                <Icon name="door" />
-                <h2>{texts.beginning(state.room.name)}</h2>
-                <p>{texts.beginningText}</p>
-              </div>
-            )
-          )}
+        <div className="messages-content">
+          <div className="messages-top">
+            {hasOlder ? (
+              <Button busy={loadingOlder} onClick={() => room.loadOlder()}>
+                {loadingOlder ? texts.loadingOlder : texts.loadOlder}
+              </Button>
+            ) : (
+              state.room && (
+                <div className="beginning">
+                  <Icon name="door" />
+                  <h2>{texts.beginning(state.room.name)}</h2>
+                  <p>{texts.beginningText}</p>
+                </div>
+              )
+            )}
+          </div>
+          <ol className="messages-list" aria-label={texts.messages}>
+            {lines.map((line) => (
+              <LineView
+                key={line.key}
+                line={line}
+                me={me}
+                live={state.live}
+                creator={creator}
+                editing={editing}
+                stop={stop}
+                actions={actions}
+                room={room}
+              />
+            ))}
+          </ol>
         </div>
-        <ol className="messages-list" aria-label={texts.messages}>
-          {lines.map((line) => (
-            <LineView
-              key={line.key}
-              line={line}
-              me={me}
-              live={state.live}
-              creator={creator}
-              editing={editing}
-              stop={stop}
-              actions={actions}
-              room={room}
-            />
-          ))}
-        </ol>
       </div>
       {!atEnd && (
         <button type="button" className="jump" data-news={state.unread > 0 || undefined} onClick={toEnd}>

@@ -50,13 +50,13 @@ export function useScroll(lines: readonly Line[], sent: number) {
   // A keyboard that opens, an edit that grows: the end stays the end.
   useEffect(() => {
     const box = ref.current;
-    const list = box?.querySelector("ol");
-    if (!box || !list) return undefined;
+    const content = box?.firstElementChild;
+    if (!box || !content) return undefined;
     const observer = new ResizeObserver(() => {
       if (following.current) box.scrollTop = box.scrollHeight;
     });
     observer.observe(box);
-    observer.observe(list);
+    observer.observe(content);
     return () => observer.disconnect();
   }, []);
 

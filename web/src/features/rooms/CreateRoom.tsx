@@ -60,6 +60,7 @@ export function CreateRoom({ api, onCreated, onClose }: CreateRoomProps) {
         <Field
           label={texts.roomName}
           name="name"
+          data-first-focus
           autoComplete="off"
           maxLength={64}
           required

@@ -25,6 +25,10 @@ export function RoomList({ api, joined, current, onCreate, onPick }: RoomListPro
   const own = useStore(joined);
   const listing = useRooms(api, filter.trim());
   const filtered = filter.trim() !== "";
+  const pick = () => {
+    setFilter("");
+    onPick();
+  };
   const ownIds = new Set(own.map((room) => room.id));
   const others = filtered ? listing.rooms : listing.rooms?.filter((room) => !ownIds.has(room.id));
 
@@ -51,7 +55,7 @@ export function RoomList({ api, joined, current, onCreate, onPick }: RoomListPro
             <h2>{texts.yourRooms}</h2>
             <ul>
               {own.map((room) => (
-                <OwnRoom key={room.id} room={room} joined={joined} current={room.id === current} onPick={onPick} />
+                <OwnRoom key={room.id} room={room} joined={joined} current={room.id === current} onPick={pick} />
               ))}
             </ul>
           </section>
@@ -76,7 +80,7 @@ export function RoomList({ api, joined, current, onCreate, onPick }: RoomListPro
           )}
           <ul>
             {others?.map((room) => (
-              <OtherRoom key={room.id} room={room} current={room.id === current} onPick={onPick} />
+              <OtherRoom key={room.id} room={room} current={room.id === current} onPick={pick} />
             ))}
           </ul>
           {listing.hasMore && (

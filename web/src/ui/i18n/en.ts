@@ -22,6 +22,8 @@ export const en = {
   usernameTaken: "That username is taken.",
   sessionEnded: "You have been signed out. Please sign in again.",
   signOutFailed: "Could not sign out: the server cannot be reached.",
+  commonPassword: "That is one of the most common passwords. Choose another.",
+  mixedScripts: "Letters of different scripts do not go together in a name.",
   required: "Please fill this in.",
   restoring: "Opening the door…",
   unreachable: "The server cannot be reached. Still trying…",

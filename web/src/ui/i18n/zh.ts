@@ -23,6 +23,8 @@ export const zh: Texts = {
   usernameTaken: "该用户名已被使用。",
   sessionEnded: "你已退出登录，请重新登录。",
   signOutFailed: "无法退出登录：连接不到服务器。",
+  commonPassword: "这是最常见的密码之一，请换一个。",
+  mixedScripts: "名称中不能混用不同语言的字母。",
   required: "请填写此项。",
   restoring: "正在开门…",
   unreachable: "连接不到服务器，正在重试…",
