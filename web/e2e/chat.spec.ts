@@ -309,6 +309,34 @@ test("dark at a desk, with preferences", async () => {
   await ada.checkBarriers();
 });
 
+test("a new password, and an end to the sessions elsewhere", async () => {
+  const elsewhere = await Person.arrive(browser, server.origin, "ada");
+  await elsewhere.page.getByLabel("Username").fill("ada");
+  await elsewhere.page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await elsewhere.page.getByRole("button", { name: "Sign in" }).click();
+  await elsewhere.page.getByRole("heading", { name: "Hello, ada" }).waitFor();
+
+  const { page } = ada;
+  await page.getByRole("button", { name: "Preferences" }).click();
+  await page.getByText("Where you are signed in").click();
+  await page.getByText("Here, now").waitFor();
+  await page.getByText("Change password").first().click();
+  await page.getByLabel("Current password").fill("not mine at all");
+  await page.getByLabel("New password").fill(`${PASSWORD} new`);
+  await page.getByRole("button", { name: "Change password" }).click();
+  await page.getByText("That is not your present password.").waitFor();
+  await ada.screenshot("sessions");
+  await ada.checkBarriers();
+  await page.getByLabel("Current password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Change password" }).click();
+  await page.getByText("Your password was changed.").waitFor();
+
+  await elsewhere.page.getByText("You have been signed out.").waitFor();
+  expect(elsewhere.complaints).toEqual([]);
+  await elsewhere.leave();
+  await page.keyboard.press("Escape");
+});
+
 test("the way out", async () => {
   await ada.page.getByRole("button", { name: "Preferences" }).click();
   await ada.page.getByRole("button", { name: "Sign out" }).click();

@@ -44,6 +44,16 @@ export interface MessagePage {
   readonly has_more: boolean;
 }
 
+/** A place where the user is signed in. */
+export interface SignedIn {
+  readonly id: number;
+  readonly created_at: string;
+  readonly last_used_at: string;
+  readonly user_agent?: string;
+  /** This very one. */
+  readonly current?: boolean;
+}
+
 export interface EventPage {
   readonly events: readonly RoomEvent[];
   readonly has_more: boolean;
@@ -86,6 +96,21 @@ export class Api {
   /** Who is in the room; at most 200 are named. */
   online(room: number): Promise<{ readonly online: number; readonly users: readonly User[] }> {
     return this.#get(`/rooms/${room}/online`);
+  }
+
+  /** Ends the user's other sessions. A wrong `current` is `forbidden`. */
+  changePassword(change: { current: string; new: string }): Promise<void> {
+    return this.#call({ method: "POST", path: "/auth/password", body: change });
+  }
+
+  /** Where the user is signed in. */
+  async sessions(): Promise<readonly SignedIn[]> {
+    return (await this.#get<{ sessions: readonly SignedIn[] }>("/sessions")).sessions;
+  }
+
+  /** Signs out elsewhere: one session, or all but this one. */
+  endSession(id: number | "others"): Promise<void> {
+    return this.#call({ method: "DELETE", path: `/sessions/${id}` });
   }
 
   #get<T>(path: string, signal?: AbortSignal): Promise<T> {

@@ -5,7 +5,7 @@
 export { connectHere } from "./browser.ts";
 export { ChatClient } from "./client.ts";
 export type { ClientOptions, Refusal } from "./client.ts";
-export type { Api, Message, Room, RoomPage } from "./api.ts";
+export type { Api, Message, Room, RoomPage, SignedIn } from "./api.ts";
 export type { ConnectionState, Socket } from "./connection.ts";
 export type { Seq, User } from "./frames.ts";
 export { asProblem, Problem } from "./problem.ts";

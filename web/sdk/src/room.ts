@@ -320,7 +320,7 @@ export class RoomStore extends Store<RoomSnapshot> {
       }
     }
     this.#outbox.settle(this.#timeline.applied);
-    if (!this.#open) this.#timeline.trim(KEPT);
+    this.#timeline.trim(this.#open ? READ_MAX : KEPT);
   }
 
   #reload(): void {
@@ -474,5 +474,7 @@ const FILL_MAX = 1_000;
 const KEPT = 100;
 /** Messages kept below which the screen never shows a difference. */
 const SHOWN_MAX = 300;
+/** Messages kept while somebody reads far back in a room that goes on talking. */
+const READ_MAX = 10_000;
 const LISTED_MAX = 200;
 const TYPING_EVERY_MS = 3_000;

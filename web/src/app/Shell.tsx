@@ -64,7 +64,7 @@ export function Shell({ client, me }: { readonly client: ChatClient; readonly me
     <>
       <SideHead />
       {list}
-      <AccountBar session={client.session} me={me} />
+      <AccountBar session={client.session} api={client.api} me={me} />
     </>
   );
   const openRooms = narrow ? (

@@ -4,6 +4,7 @@ const PATHS = {
   arrowDown: "M12 5v14m0 0 6-6m-6 6-6-6",
   arrowUp: "M12 19V5m0 0 6 6m-6-6-6 6",
   check: "m5 12.5 4.5 4.5L19 7.5",
+  chevron: "m9 6 6 6-6 6",
   clock: "M12 7v5l3 2m6-2a9 9 0 1 1-18 0 9 9 0 0 1 18 0Z",
   close: "M6 6l12 12M18 6 6 18",
   door: "M4 21h16M6.5 21V8a5.5 5.5 0 0 1 11 0v13M14 13.5v.01",

@@ -1,5 +1,5 @@
 /** One message: who, when, what, and what can be done with it. */
-import { memo, useEffect, useRef, useState } from "react";
+import { memo, useEffect, useMemo, useRef, useState } from "react";
 import type { KeyboardEvent } from "react";
 import type { Message, Outgoing, User } from "chatroom-sdk";
 import { Avatar } from "../../ui/Avatar.tsx";
@@ -19,7 +19,6 @@ export interface MessageActions {
 
 interface MessageLineProps {
   readonly message: Message;
-  readonly date: Date;
   readonly first: boolean;
   readonly change: Outgoing | undefined;
   readonly own: boolean;
@@ -33,7 +32,6 @@ interface MessageLineProps {
 
 export const MessageLine = memo(function MessageLine({
   message,
-  date,
   first,
   change,
   own,
@@ -43,6 +41,7 @@ export const MessageLine = memo(function MessageLine({
   actions,
 }: MessageLineProps) {
   const texts = useTexts();
+  const date = useMemo(() => new Date(message.created_at), [message.created_at]);
   const going = change?.deed.kind === "delete";
   const content = change?.deed.kind === "edit" ? change.deed.content : message.content;
   const editable = own && !message.deleted && !going;
@@ -116,7 +115,6 @@ export const MessageLine = memo(function MessageLine({
 
 interface OutgoingLineProps {
   readonly item: Outgoing;
-  readonly date: Date;
   readonly first: boolean;
   readonly me: User;
   /** Whether there is a connection to send it on. */
@@ -126,8 +124,9 @@ interface OutgoingLineProps {
 }
 
 /** An own message on its way. */
-export function OutgoingLine({ item, date, first, me, live, onRetry, onDiscard }: OutgoingLineProps) {
+export function OutgoingLine({ item, first, me, live, onRetry, onDiscard }: OutgoingLineProps) {
   const texts = useTexts();
+  const date = new Date(item.createdAt);
   const refused = item.status === "refused";
   const text = item.deed.kind === "message" ? item.deed.content : "";
   return (

@@ -134,7 +134,6 @@ function LineView({ line, me, live, creator, editing, stop, actions, room }: Lin
       return (
         <MessageLine
           message={message}
-          date={line.date}
           first={line.first}
           change={line.change}
           own={own}
@@ -149,7 +148,6 @@ function LineView({ line, me, live, creator, editing, stop, actions, room }: Lin
       return (
         <OutgoingLine
           item={line.item}
-          date={line.date}
           first={line.first}
           me={me}
           live={live}

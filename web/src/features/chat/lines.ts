@@ -8,7 +8,6 @@ export type Line =
       readonly kind: "message";
       readonly key: string;
       readonly message: Message;
-      readonly date: Date;
       /** The first of its group: with the author's face and name. */
       readonly first: boolean;
       /** An own edit or deletion that the server has not confirmed. */
@@ -18,7 +17,6 @@ export type Line =
       readonly kind: "outgoing";
       readonly key: string;
       readonly item: Outgoing;
-      readonly date: Date;
       readonly first: boolean;
     };
 
@@ -59,13 +57,13 @@ export function makeLines(
     }
     const first = begin(date, message.user.id);
     const change = changes.get(message.seq);
-    lines.push({ kind: "message", key: `seq ${message.seq}`, message, date, first, change });
+    lines.push({ kind: "message", key: `seq ${message.seq}`, message, first, change });
   }
   for (const item of outgoing) {
     if (item.deed.kind !== "message") continue;
     const date = new Date(item.createdAt);
     const first = begin(date, me.id);
-    lines.push({ kind: "outgoing", key: `nonce ${item.nonce}`, item, date, first });
+    lines.push({ kind: "outgoing", key: `nonce ${item.nonce}`, item, first });
   }
   return lines;
 }

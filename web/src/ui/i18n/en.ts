@@ -121,6 +121,17 @@ export const en = {
   themeSystem: "System",
   themeLight: "Light",
   themeDark: "Dark",
+  changePassword: "Change password",
+  currentPassword: "Current password",
+  newPassword: "New password",
+  wrongCurrent: "That is not your present password.",
+  passwordChanged: "Your password was changed. Everywhere else you have been signed out.",
+  sessions: "Where you are signed in",
+  thisSession: "Here, now",
+  lastUsed: (when: string) => `Last used ${when}`,
+  unknownBrowser: "Unknown program",
+  endSession: "Sign out there",
+  endOthers: "Sign out everywhere else",
   notices: "Notices",
 
   // What went wrong
