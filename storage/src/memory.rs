@@ -109,9 +109,6 @@ impl State {
         {
             return Outcome::Duplicate { seq };
         }
-        if !self.users.contains_key(&item.user.id) {
-            return Outcome::Refused(Refusal::NotAllowed);
-        }
         let target = match &item.change {
             Change::Message { .. } => None,
             Change::Edit { of, .. } | Change::Delete { of } => room
@@ -120,7 +117,10 @@ impl State {
                 .map(|folded| Target { author: folded.message.user.id, deleted: folded.deleted }),
         };
         match rules::decide(&item.change, item.user.id, room.row.created_by, target) {
-            Decision::Store => Outcome::Stored { seq: room.store(item, at), at },
+            Decision::Store => match self.users.get(&item.user.id) {
+                Some(row) => Outcome::Stored { seq: room.store(item, &row.user, at), at },
+                None => Outcome::Refused(Refusal::NotAllowed),
+            },
             Decision::Duplicate(seq) => Outcome::Duplicate { seq },
             Decision::Refuse(refusal) => Outcome::Refused(refusal),
         }
@@ -384,7 +384,7 @@ impl State {
 
 impl Room {
     /// Puts a change that was decided into the log and folds it.
-    fn store(&mut self, item: &Append, at: Timestamp) -> Seq {
+    fn store(&mut self, item: &Append, user: &Arc<User>, at: Timestamp) -> Seq {
         let seq = self.row.last_seq.next();
         self.row.last_seq = seq;
         self.grew_at = at;
@@ -396,7 +396,7 @@ impl Room {
                 let message = Message {
                     room: item.room,
                     seq,
-                    user: Arc::clone(&item.user),
+                    user: Arc::clone(user),
                     content: Some(content.clone()),
                     nonce: item.nonce.clone(),
                     created_at: at,
@@ -417,7 +417,7 @@ impl Room {
                 EventKind::Delete { of: *of }
             }
         };
-        self.events.push(Event { room: item.room, seq, user: Arc::clone(&item.user), at, kind });
+        self.events.push(Event { room: item.room, seq, user: Arc::clone(user), at, kind });
         seq
     }
 

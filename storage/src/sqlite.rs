@@ -46,6 +46,11 @@ impl SqliteStore {
         Ok(SqliteStore { path: path.to_owned(), mode, busy_timeout, conn: Some(conn) })
     }
 
+    /// A reading instance on a database that is up to date.
+    pub fn reader(path: &Path, busy_timeout: Duration) -> Result<SqliteStore, StoreError> {
+        SqliteStore::connect(path, Mode::Read, busy_timeout)
+    }
+
     /// Runs `f` on the connection and leaves no transaction open behind it.
     fn run<T>(&mut self, f: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
         let conn = match self.conn.take() {
