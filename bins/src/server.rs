@@ -72,7 +72,7 @@ impl Server {
         let hashers = config.hashers.map_or(cores.min(4), usize::from);
         let metrics = Metrics::new();
         let text = Arc::clone(&metrics);
-        let origins = OriginRules::new(&config, address.port());
+        let origins = OriginRules::of(&config, address);
         let node = Arc::new(Node::new(config, keys, origins, u16::try_from(reactors).unwrap_or(u16::MAX), Box::new(move || text.text())));
         let config = &node.config;
         if let Some(reader) = stores.readers.first_mut() {

@@ -18,7 +18,7 @@ use crate::frame::{Frame, FrameKind, Page};
 use crate::id::{ReactorId, RoomId, Seq, UserId};
 use crate::mail::{Caller, Effect, JoinMail, Joined, Online, Patience, ReactorMail, ReaderMail, Resume};
 use crate::store::Head;
-use crate::wire::{NoResume, event_name, server as encode};
+use crate::wire::{Change, NoResume, event_name, server as encode};
 use order::Order;
 use presence::{Presence, Told};
 use recent::{Recent, within};
@@ -316,8 +316,11 @@ impl Room {
         if !self.presence.is_named() {
             return None;
         }
-        let sync = self.sync.get_or_insert_with(|| presence_frame(encode::presence_sync(self.id, self.presence.online(), self.presence.users())));
-        Some(Arc::clone(sync))
+        if self.sync.is_none() {
+            let who = self.who();
+            self.sync = Some(presence_frame(encode::presence_sync(self.id, who.online, &who.users)));
+        }
+        self.sync.clone()
     }
 
     fn tell_presence(&mut self, told: &Told, out: &mut Vec<Effect>) {
@@ -325,8 +328,8 @@ impl Room {
         self.last_page = None;
         let online = self.presence.online();
         let frame = match told {
-            Told::Joined(user) => presence_frame(encode::presence_join(self.id, user, online)),
-            Told::Left(user) => presence_frame(encode::presence_leave(self.id, user, online)),
+            Told::Joined(user) => presence_frame(encode::presence_change(self.id, Change::Join, user, online)),
+            Told::Left(user) => presence_frame(encode::presence_change(self.id, Change::Leave, user, online)),
             Told::Count => presence_frame(encode::presence_count(self.id, online)),
             Told::Sync => match self.sync() {
                 Some(sync) => sync,

@@ -15,26 +15,26 @@ use crate::reactor::http::Http;
 use crate::stream::Stream;
 use crate::websocket::{Decoder, Violation};
 
-pub struct Connection<S> {
-    pub stream: S,
-    pub state: State,
+pub(crate) struct Connection<S> {
+    pub(crate) stream: S,
+    pub(crate) state: State,
     outbox: Option<Box<Outbox>>,
     /// The deadline that stands in the reactor's timer wheel (`mono_ms`); `u64::MAX`: none.
-    pub wheel_ms: u64,
+    pub(crate) wheel_ms: u64,
     /// Since when bytes wait of which the socket takes none (`mono_ms`).
     stalled_since_ms: Option<u64>,
     /// The socket may hold bytes to read.
-    pub readable: bool,
+    pub(crate) readable: bool,
     /// The other side has closed or reset: read on until that shows.
-    pub hung_up: bool,
+    pub(crate) hung_up: bool,
     /// The socket took less than it was given; the next writable edge clears this.
-    pub blocked: bool,
+    pub(crate) blocked: bool,
     /// Stands in the reactor's queue of connections with work.
-    pub queued: bool,
+    pub(crate) queued: bool,
 }
 
 /// What is spoken on a connection.
-pub enum State {
+pub(crate) enum State {
     Http(Box<Http>),
     Chat(Box<Chat>),
     Echo(Box<Echo>),
@@ -44,29 +44,29 @@ pub enum State {
 }
 
 /// A WebSocket in the chat protocol, or an event stream.
-pub struct Chat {
-    pub session: Session,
-    pub decoder: Decoder,
-    pub framing: Framing,
+pub(crate) struct Chat {
+    pub(crate) session: Session,
+    pub(crate) decoder: Decoder,
+    pub(crate) framing: Framing,
     /// An event stream whose room has not answered yet.
-    pub stream: Option<Box<StreamRequest>>,
+    pub(crate) stream: Option<Box<StreamRequest>>,
     /// Read and not yet handled, because answers or joins come first.
-    pub unread: Option<Box<Unread>>,
+    pub(crate) unread: Option<Box<Unread>>,
 }
 
 #[derive(Default)]
-pub struct Unread {
+pub(crate) struct Unread {
     /// A whole message, to be handled before the bytes.
-    pub text: Option<String>,
-    pub bytes: Vec<u8>,
+    pub(crate) text: Option<String>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// `/debug/echo`.
-pub struct Echo {
-    pub decoder: Decoder,
-    pub deflate: bool,
-    pub unread: Vec<u8>,
-    pub last_ms: u64,
+pub(crate) struct Echo {
+    pub(crate) decoder: Decoder,
+    pub(crate) deflate: bool,
+    pub(crate) unread: Vec<u8>,
+    pub(crate) last_ms: u64,
 }
 
 /// Bytes on their way out, in order. The first may be the rest of a frame that was cut.
@@ -80,7 +80,7 @@ struct Outbox {
 
 /// How a write went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flushed {
+pub(crate) enum Flushed {
     All,
     Blocked,
 }
@@ -89,7 +89,7 @@ pub enum Flushed {
 const PARTS_A_WRITE: usize = 16;
 
 impl<S: Stream> Connection<S> {
-    pub fn new(stream: S, state: State) -> Connection<S> {
+    pub(crate) fn new(stream: S, state: State) -> Connection<S> {
         Connection {
             stream,
             state,
@@ -104,7 +104,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Queue bytes behind what waits. Whoever queues also puts the connection into the reactor's queue, which writes.
-    pub fn queue(&mut self, bytes: Bytes) {
+    pub(crate) fn queue(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             let outbox = self.outbox.get_or_insert_default();
             outbox.bytes += bytes.len();
@@ -113,26 +113,26 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Parts that wait.
-    pub fn waiting_parts(&self) -> usize {
+    pub(crate) fn waiting_parts(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.parts.len())
     }
 
-    pub fn waiting_bytes(&self) -> usize {
+    pub(crate) fn waiting_bytes(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.bytes)
     }
 
     /// Nothing waits and the socket took everything so far: more can be written now.
-    pub fn is_clear(&self) -> bool {
+    pub(crate) fn is_clear(&self) -> bool {
         self.outbox.is_none() && !self.blocked
     }
 
     /// Since when bytes wait of which the socket takes none.
-    pub fn stalled_since_ms(&self) -> Option<u64> {
+    pub(crate) fn stalled_since_ms(&self) -> Option<u64> {
         self.stalled_since_ms
     }
 
     /// Write what waits.
-    pub fn flush(&mut self, now_ms: u64) -> io::Result<Flushed> {
+    pub(crate) fn flush(&mut self, now_ms: u64) -> io::Result<Flushed> {
         if self.blocked {
             return Ok(Flushed::Blocked);
         }
@@ -174,7 +174,7 @@ impl<S: Stream> Connection<S> {
 
     /// Write past the outbox, which must be clear. Returns how many bytes the socket took; with fewer than all of them the
     /// connection is blocked, and the rest is the caller's to keep.
-    pub fn write_now(&mut self, bytes: &[u8], now_ms: u64) -> io::Result<usize> {
+    pub(crate) fn write_now(&mut self, bytes: &[u8], now_ms: u64) -> io::Result<usize> {
         loop {
             let written = match self.stream.write(bytes) {
                 Ok(written) => written,
@@ -198,7 +198,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// The chat on this connection, if that is what is spoken.
-    pub fn chat(&mut self) -> Option<&mut Chat> {
+    pub(crate) fn chat(&mut self) -> Option<&mut Chat> {
         match &mut self.state {
             State::Chat(chat) => Some(chat),
             State::Http(_) | State::Echo(_) | State::Closing { .. } => None,
@@ -223,18 +223,18 @@ impl Outbox {
 }
 
 impl Chat {
-    pub fn new(session: Session, framing: Framing) -> Chat {
+    pub(crate) fn new(session: Session, framing: Framing) -> Chat {
         Chat { session, decoder: Decoder::new(framing == Framing::Deflated), framing, stream: None, unread: None }
     }
 
     /// Bytes kept for later, of either kind.
-    pub fn kept_bytes(&self) -> usize {
+    pub(crate) fn kept_bytes(&self) -> usize {
         let unread = self.unread.as_ref().map_or(0, |unread| unread.bytes.len() + unread.text.as_ref().map_or(0, String::len));
         unread + self.decoder.held_bytes()
     }
 }
 
 /// The close code and reason that a violation of the WebSocket protocol ends with.
-pub fn violation_code(violation: Violation) -> u16 {
+pub(crate) fn violation_code(violation: Violation) -> u16 {
     violation.close_code().into()
 }

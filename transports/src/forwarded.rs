@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The rightmost hop of `X-Forwarded-For` that is no trusted proxy. `None`: there is no such header, or what stands where
 /// the client should stand is no address. Where all hops are trusted, the leftmost is the client.
-pub fn client<'a>(values: impl Iterator<Item = &'a [u8]>, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+pub(crate) fn client<'a>(values: impl Iterator<Item = &'a [u8]>, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let values: Vec<&[u8]> = values.collect();
     let mut last = None;
     for hop in values.iter().flat_map(|value| value.split(|byte| *byte == b',')).rev() {

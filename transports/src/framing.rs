@@ -12,18 +12,18 @@ use crate::websocket::{OpCode, Data, append_frame, header};
 const DEFLATE_FROM_BYTES: usize = 64;
 
 /// Wraps frames; one a reactor.
-pub struct Framer {
+pub(crate) struct Framer {
     deflater: Deflater,
     scratch: Vec<u8>,
 }
 
 impl Framer {
-    pub fn new() -> Framer {
+    pub(crate) fn new() -> Framer {
         Framer { deflater: Deflater::new(), scratch: Vec::new() }
     }
 
     /// A room frame. Deflated ones are made once for all reactors and shared.
-    pub fn room_frame(&mut self, frame: &Frame, framing: Framing) -> Bytes {
+    pub(crate) fn room_frame(&mut self, frame: &Frame, framing: Framing) -> Bytes {
         match framing {
             Framing::Deflated => frame.deflated.get_or_init(|| self.text(&frame.json, true)).clone(),
             Framing::Plain => self.text(&frame.json, false),
@@ -36,7 +36,7 @@ impl Framer {
     }
 
     /// The same, appended to a buffer.
-    pub fn append_room_frame(&mut self, frame: &Frame, framing: Framing, out: &mut Vec<u8>) {
+    pub(crate) fn append_room_frame(&mut self, frame: &Frame, framing: Framing, out: &mut Vec<u8>) {
         match framing {
             Framing::Plain => append_frame(out, OpCode::Data(Data::Text), false, &frame.json),
             Framing::Deflated => out.extend_from_slice(&self.room_frame(frame, framing)),
@@ -45,7 +45,7 @@ impl Framer {
     }
 
     /// A control frame (PROTOCOL.md's, not RFC 6455's). On an event stream only `joined` is one.
-    pub fn control(&mut self, json: &[u8], framing: Framing) -> Bytes {
+    pub(crate) fn control(&mut self, json: &[u8], framing: Framing) -> Bytes {
         match framing {
             Framing::Plain | Framing::Deflated => self.text(json, framing == Framing::Deflated),
             Framing::Sse => {
@@ -57,7 +57,7 @@ impl Framer {
     }
 
     /// A whole message of any kind, appended to a buffer.
-    pub fn append_message(&mut self, out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], deflate: bool) {
+    pub(crate) fn append_message(&mut self, out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], deflate: bool) {
         if deflate {
             self.scratch.clear();
             self.deflater.deflate(payload, &mut self.scratch);

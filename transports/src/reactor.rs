@@ -158,10 +158,12 @@ impl<S: Stream> Reactor<S> {
 
     /// A mail from another actor.
     pub fn handle_mail(&mut self, mail: ReactorMail, now: Now, out: &mut Vec<Effect>) {
+        self.date.set(now.wall_ms);
         match mail {
             ReactorMail::Frames { room, frames } => self.handle_frames(room, &frames),
             ReactorMail::Appended { conn, ticket, outcome } => {
                 self.with_session(conn, now, out, |session, cx| session.handle_answer(ticket, outcome, cx));
+                self.close_if_drained(conn, now, out);
                 self.activate_if_there(conn);
             }
             ReactorMail::Joined { conn, room, tag, reply } => self.handle_joined(conn, room, tag, reply, now, out),
@@ -212,6 +214,7 @@ impl<S: Stream> Reactor<S> {
 
     /// Work that waits: sockets first, then a slice of each room that has news.
     pub fn turn(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.date.set(now.wall_ms);
         for _ in 0..self.active.len() {
             let Some(slot) = self.active.pop_front() else { break };
             if let Some(connection) = self.slots.at(slot) {
@@ -235,7 +238,6 @@ impl<S: Stream> Reactor<S> {
     }
 
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.date.set(now.wall_ms);
         if self.later_ms > 0 && now.mono_ms >= self.later_ms {
             self.later_ms = 0;
             out.extend(self.debts.drain(..));

@@ -3,7 +3,7 @@
 
 use chatroom_core::id::ConnId;
 
-pub struct Slots<T> {
+pub(crate) struct Slots<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
 }
@@ -20,16 +20,16 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Take a value in.
-    pub fn insert(&mut self, value: T) -> ConnId {
+    pub(crate) fn insert(&mut self, value: T) -> ConnId {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.value = Some(value);
@@ -41,7 +41,7 @@ impl<T> Slots<T> {
     }
 
     /// Give a slot free; what was in it.
-    pub fn remove(&mut self, index: u32) -> Option<T> {
+    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let slot = self.slots.get_mut(index as usize)?;
         let value = slot.value.take()?;
         slot.generation = slot.generation.wrapping_add(1);
@@ -50,28 +50,28 @@ impl<T> Slots<T> {
     }
 
     /// Whatever is in the slot now.
-    pub fn at(&mut self, index: u32) -> Option<&mut T> {
+    pub(crate) fn at(&mut self, index: u32) -> Option<&mut T> {
         self.slots.get_mut(index as usize)?.value.as_mut()
     }
 
     /// What this id was given for, if it is still there.
-    pub fn get(&mut self, id: ConnId) -> Option<&mut T> {
+    pub(crate) fn get(&mut self, id: ConnId) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation == id.generation { slot.value.as_mut() } else { None }
     }
 
     /// The id of what is in the slot now.
-    pub fn id(&self, index: u32) -> Option<ConnId> {
+    pub(crate) fn id(&self, index: u32) -> Option<ConnId> {
         let slot = self.slots.get(index as usize)?;
         slot.value.as_ref().map(|_| ConnId { slot: index, generation: slot.generation })
     }
 
     /// The numbers of all slots in use.
-    pub fn used(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn used(&self) -> impl Iterator<Item = u32> + '_ {
         (0u32..).zip(&self.slots).filter(|(_, slot)| slot.value.is_some()).map(|(index, _)| index)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> + '_ {
         (0u32..).zip(&self.slots).filter_map(|(index, slot)| slot.value.as_ref().map(|value| (index, value)))
     }
 }

@@ -30,7 +30,7 @@ use crate::stream::{Peer, Stream};
 use crate::websocket::{Decoder, Upgrade};
 
 /// A connection that speaks HTTP.
-pub struct Http {
+pub(crate) struct Http {
     /// Bytes not yet done with; the head of the request being read or answered is at the front.
     buffer: Vec<u8>,
     phase: Phase,
@@ -58,27 +58,27 @@ const CLOSE_WAIT_MS: u64 = 2000;
 const ANSWER_GRACE_MS: u64 = 5000;
 
 impl Http {
-    pub fn new(peer: Peer, port: Port, now: Now, config: &Config) -> Http {
+    pub(crate) fn new(peer: Peer, port: Port, now: Now, config: &Config) -> Http {
         Http { buffer: Vec::new(), phase: Phase::Head, peer, port, deadline_ms: now.after_ms(config.header_timeout_ms()), ended: false }
     }
 
     /// When patience with the client ends (`mono_ms`).
-    pub fn deadline_ms(&self) -> u64 {
+    pub(crate) fn deadline_ms(&self) -> u64 {
         self.deadline_ms
     }
 
     /// A request is being answered.
-    pub fn is_answering(&self) -> bool {
+    pub(crate) fn is_answering(&self) -> bool {
         matches!(self.phase, Phase::Answering { .. } | Phase::Over)
     }
 
     /// The client will send nothing more: close behind the answer.
-    pub fn end_after_answer(&mut self) {
+    pub(crate) fn end_after_answer(&mut self) {
         self.ended = true;
     }
 
     /// Bytes of requests in memory, for gauges.
-    pub fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         let body = match &self.phase {
             Phase::Body { body, .. } => body.capacity(),
             Phase::Head | Phase::Answering { .. } | Phase::Over => 0,
