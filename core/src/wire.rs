@@ -10,7 +10,7 @@ mod rest;
 mod schema;
 pub mod server;
 
-pub use client::{ClientFrame, FrameError, JoinRoom, Want};
+pub use client::{ClientFrame, FrameError, JoinRoom, TokenText, Want};
 pub use code::{CloseCode, ErrorCode, Reconnect};
 pub use rest::{
     AccountBody, BodyError, Broker, Database, EventsBody, EventsQuery, FieldError, HealthBody, HealthStatus,

@@ -5,7 +5,7 @@ use super::{Preset, SETTINGS};
 
 /// All settings as a table in Markdown.
 pub fn reference() -> String {
-    let mut page = String::from("| name | default | meaning |\n|---|---|---|\n");
+    let mut page = String::from(HEAD);
     for setting in SETTINGS {
         let default = match setting.default {
             Preset::Text(text) => format!("`{text}`"),
@@ -19,3 +19,10 @@ pub fn reference() -> String {
     }
     page
 }
+
+/// The table's head, and the one name that is no setting itself.
+const HEAD: &str = "\
+| name | default | meaning |
+|---|---|---|
+| `CHATROOM_CONFIG` | none | TOML file with the same names, in lower case and without the prefix. |
+";

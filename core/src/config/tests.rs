@@ -107,7 +107,7 @@ fn the_table_is_sound() {
     }
     let page = reference();
     assert!(SETTINGS.iter().all(|setting| page.contains(&format!("| `CHATROOM_{}` |", setting.name))));
-    assert_eq!(page.lines().count(), SETTINGS.len() + 2);
+    assert_eq!(page.lines().count(), SETTINGS.len() + 3);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! answer can carry it. Whether the connection may do what the frame asks is the session's to decide.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::de::{Error, IgnoredAny, MapAccess};
@@ -27,7 +29,7 @@ pub enum ClientFrame<'a> {
         id: Option<RequestId>,
         /// An access token, not yet verified.
         #[schema(value_type = String)]
-        token: Cow<'a, str>,
+        token: TokenText<'a>,
     },
     /// Enters rooms. `room_id`, `since` and `epoch` beside `type` are short for a list of one.
     Join {
@@ -112,6 +114,30 @@ pub enum ClientFrame<'a> {
     },
     /// Answers the server's `ping`.
     Pong,
+}
+
+/// A token as it came. It is not printed: tokens never stand in a log.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct TokenText<'a>(Cow<'a, str>);
+
+impl Deref for TokenText<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for TokenText<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        TokenText(text)
+    }
+}
+
+impl fmt::Debug for TokenText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// One room of a `join`.
@@ -318,7 +344,7 @@ impl<'a> RawFrame<'a> {
                 of: required("ref", self.of, number)?,
                 nonce: nonce(self.nonce)?,
             }),
-            "auth" => Ok(ClientFrame::Auth { id, token: required("token", self.token, text)? }),
+            "auth" => Ok(ClientFrame::Auth { id, token: required("token", self.token, text)?.into() }),
             _ => Err(Wrong { code: ErrorCode::UnknownType, message: ErrorCode::UnknownType.title().into() }),
         }
     }
