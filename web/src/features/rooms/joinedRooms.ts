@@ -52,7 +52,13 @@ export class JoinedRooms {
         if (phase === "ready" && name !== undefined) this.#note(id, name, readSeq);
       });
     });
+    // Another tab has its say too.
+    const stored = (event: StorageEvent) => {
+      if (event.key === this.#key) this.#become(parse(event.newValue ?? undefined));
+    };
+    window.addEventListener("storage", stored);
     return () => {
+      window.removeEventListener("storage", stored);
       for (const end of ends) end();
     };
   }
@@ -76,8 +82,12 @@ export class JoinedRooms {
   }
 
   #set(rooms: readonly JoinedRoom[]): void {
-    this.#rooms = rooms;
     remember(this.#key, JSON.stringify(rooms));
+    this.#become(rooms);
+  }
+
+  #become(rooms: readonly JoinedRoom[]): void {
+    this.#rooms = rooms;
     for (const listener of this.#listeners) listener();
   }
 }
