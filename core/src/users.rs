@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 
 use crate::event::User;
 use crate::id::UserId;
-use crate::limit::Gcra;
+use crate::limit::AtomicGcra;
 use crate::time::Now;
 
 /// A user who is here, on any reactor of this node.
@@ -22,9 +22,9 @@ use crate::time::Now;
 pub struct UserRecord {
     pub user: Arc<User>,
     /// The state of the limit on REST requests.
-    pub rest: Gcra,
+    pub rest: AtomicGcra,
     /// The state of the limit on WebSocket frames.
-    pub frames: Gcra,
+    pub frames: AtomicGcra,
     connections: AtomicU32,
 }
 
@@ -32,8 +32,8 @@ impl UserRecord {
     fn new(user: User) -> UserRecord {
         UserRecord {
             user: Arc::new(user),
-            rest: Gcra::default(),
-            frames: Gcra::default(),
+            rest: AtomicGcra::default(),
+            frames: AtomicGcra::default(),
             connections: AtomicU32::new(0),
         }
     }
@@ -117,7 +117,7 @@ impl Shard {
             return;
         }
         self.records.retain(|Entry(record)| {
-            Arc::strong_count(record) > 1 || !record.rest.is_idle(now) || !record.frames.is_idle(now)
+            Arc::strong_count(record) > 1 || !record.rest.is_full(now) || !record.frames.is_full(now)
         });
         self.sweep_at = self.records.len().saturating_mul(2);
         self.records.shrink_to(self.sweep_at.max(SWEEP_FROM));

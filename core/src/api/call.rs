@@ -1,0 +1,157 @@
+//! What endpoints are written with: `Call`, the request that one got; `Turn`, what it may use each time it is called;
+//! `Next`, what it wants; and one function for each kind of question, which takes the rest of the endpoint along.
+
+use rand_chacha::ChaCha8Rng;
+
+use super::answer::{Refused, Reply};
+use super::events::StreamRequest;
+use super::upgrade::UpgradeRequest;
+use super::{Ask, Request};
+use crate::id::{RoomId, Seq};
+use crate::mail::{CallAnswer, HashJob, Hashed, Online};
+use crate::node::Node;
+use crate::store::{Append, Command, Found, Outcome, Query, StoreError, Written};
+use crate::time::Now;
+use crate::wire::ErrorCode;
+
+/// What there is at each turn of a request.
+pub(super) struct Turn<'a> {
+    pub(super) node: &'a Node,
+    pub(super) now: Now,
+    pub(super) rng: &'a mut ChaCha8Rng,
+}
+
+/// A request on its way into an endpoint.
+pub(super) struct Call<'a, 't> {
+    pub(super) request: &'a Request<'a>,
+    /// What stands in the path at the places in braces, in order.
+    pub(super) params: Params<'a>,
+    pub(super) turn: &'a mut Turn<'t>,
+}
+
+/// No pattern has more than two places in braces; the rest are empty.
+pub(super) type Params<'a> = [&'a str; 2];
+
+/// What an endpoint wants.
+pub(super) enum Next {
+    Reply(Reply),
+    Ask(Ask, Then),
+    Stream(Box<StreamRequest>),
+    Upgrade(Box<UpgradeRequest>),
+    /// The path may be a page of the web client.
+    Asset,
+}
+
+/// What an endpoint comes to, at once or after some asking.
+pub(super) type Handled = Result<Next, Refused>;
+
+/// The rest of an endpoint.
+pub(super) type Then = Box<dyn FnOnce(CallAnswer, &mut Turn<'_>) -> Handled + Send>;
+
+impl From<Reply> for Next {
+    fn from(reply: Reply) -> Next {
+        Next::Reply(reply)
+    }
+}
+
+impl Call<'_, '_> {
+    /// The room in the path. What is no id names no room.
+    pub(super) fn room_id(&self) -> Result<RoomId, Refused> {
+        self.params[0].parse().map_err(|_| no_such_room())
+    }
+
+    /// The message in the path behind the room.
+    pub(super) fn message_seq(&self) -> Result<Seq, Refused> {
+        self.params[1].parse().map_err(|_| no_such_message())
+    }
+}
+
+/// Ask the store a question.
+pub(super) fn read(
+    query: Query,
+    then: impl FnOnce(Found, &mut Turn<'_>) -> Handled + Send + 'static,
+) -> Handled {
+    ask(Ask::Read(query), |answer, turn| match answer {
+        CallAnswer::Found(found) => then(found.map_err(not_now)?, turn),
+        CallAnswer::Overloaded => Err(Refused::unavailable()),
+        other => misrouted("a query", &other),
+    })
+}
+
+/// Let the store make a change that is no room event.
+pub(super) fn write(
+    command: Command,
+    then: impl FnOnce(Written, &mut Turn<'_>) -> Handled + Send + 'static,
+) -> Handled {
+    ask(Ask::Write(command), |answer, turn| match answer {
+        CallAnswer::Written(written) => then(written.map_err(not_now)?, turn),
+        CallAnswer::Overloaded => Err(Refused::unavailable()),
+        other => misrouted("a command", &other),
+    })
+}
+
+/// Append an event to a room's log.
+pub(super) fn append(
+    append: Append,
+    then: impl FnOnce(Outcome, &mut Turn<'_>) -> Handled + Send + 'static,
+) -> Handled {
+    ask(Ask::Append(append), |answer, turn| match answer {
+        CallAnswer::Appended(outcome) => then(outcome.map_err(not_now)?, turn),
+        CallAnswer::Overloaded => Err(Refused::unavailable()),
+        other => misrouted("an append", &other),
+    })
+}
+
+/// Let a hasher hash or verify a password.
+pub(super) fn hash(
+    job: HashJob,
+    then: impl FnOnce(Hashed, &mut Turn<'_>) -> Handled + Send + 'static,
+) -> Handled {
+    ask(Ask::Hash(job), |answer, turn| match answer {
+        CallAnswer::Hashed(Hashed::Failed) => Err(Refused::new(ErrorCode::Internal)),
+        CallAnswer::Hashed(hashed) => then(hashed, turn),
+        CallAnswer::Overloaded => Err(Refused::unavailable()),
+        other => misrouted("a password", &other),
+    })
+}
+
+/// Ask a room's worker who is there.
+pub(super) fn online(
+    room: RoomId,
+    then: impl FnOnce(Online, &mut Turn<'_>) -> Handled + Send + 'static,
+) -> Handled {
+    ask(Ask::Online(room), |answer, turn| match answer {
+        CallAnswer::Online(online) => then(online, turn),
+        CallAnswer::Overloaded => Err(Refused::unavailable()),
+        other => misrouted("who is online", &other),
+    })
+}
+
+fn ask(ask: Ask, then: impl FnOnce(CallAnswer, &mut Turn<'_>) -> Handled + Send + 'static) -> Handled {
+    Ok(Next::Ask(ask, Box::new(then)))
+}
+
+/// Whatever the store's trouble is, the client learns that the outcome is unknown and that it may ask again.
+fn not_now(error: StoreError) -> Refused {
+    match error {
+        StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Full(_) => Refused::unavailable(),
+    }
+}
+
+/// Invariant: the answer to a question is of the question's kind.
+fn misrouted(question: &str, answer: &CallAnswer) -> ! {
+    panic!("the answer to {question} is {answer:?}")
+}
+
+/// Invariant: each query and command has the answer that `store.rs` names.
+pub(super) fn unexpected(question: &str) -> ! {
+    panic!("the store's answer to {question} is of another kind")
+}
+
+pub(super) fn no_such_room() -> Refused {
+    Refused::new(ErrorCode::NotFound).because("There is no such room.")
+}
+
+pub(super) fn no_such_message() -> Refused {
+    Refused::new(ErrorCode::NotFound).because("There is no such message in this room.")
+}

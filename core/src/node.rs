@@ -1,0 +1,79 @@
+//! `Node`: what all reactors of one process share.
+//!
+//! Each part is an atomic, or a table behind short locks that the path of a message never takes. Nothing here acts;
+//! reactors, room workers and storage threads write what they know and read what others wrote.
+
+mod ended;
+mod health;
+mod limits;
+mod online;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use ended::Ended;
+pub use health::{Broker, Health};
+pub use limits::Limits;
+pub use online::OnlineCounts;
+
+use crate::config::Config;
+use crate::origin::OriginRules;
+use crate::token::Keys;
+use crate::users::UserTable;
+
+/// One process, as far as its parts have to know of each other.
+pub struct Node {
+    pub config: Config,
+    pub keys: Keys,
+    pub origins: OriginRules,
+    pub users: UserTable,
+    pub limits: Limits,
+    /// Room workers hold this one too.
+    pub online: Arc<OnlineCounts>,
+    pub ended: Ended,
+    pub health: Health,
+    /// The text of `/metrics`, made when it is asked for.
+    pub metrics: MetricsText,
+}
+
+/// Makes the text format of Prometheus.
+pub type MetricsText = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+
+impl Node {
+    pub fn new(config: Config, keys: Keys, origins: OriginRules, metrics: MetricsText) -> Node {
+        Node {
+            limits: Limits::new(&config),
+            config,
+            keys,
+            origins,
+            users: UserTable::default(),
+            online: Arc::default(),
+            ended: Ended::new(ACCESS_LIFE_S * 1000 + CLOCKS_DIFFER_MS, ENDED_MAX),
+            health: Health::default(),
+            metrics,
+        }
+    }
+
+    /// What `welcome` and the documents call this server.
+    pub fn server_name(&self) -> &'static str {
+        concat!("chatroom/", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long an access token lives (PROTOCOL.md section 2).
+pub const ACCESS_LIFE_S: u64 = 15 * 60;
+
+/// What the clocks of two nodes may differ.
+const CLOCKS_DIFFER_MS: u64 = 60_000;
+
+/// Some 32 MiB. To fill it takes a thousand log-outs a second for as long as tokens live.
+const ENDED_MAX: usize = 1_000_000;
