@@ -30,14 +30,14 @@ use crate::store::{Append, Command, Query};
 use crate::time::Now;
 
 pub use account::REFRESH_COOKIE;
-pub use answer::{Answer, Refused};
-pub use events::StreamRequest;
+pub use answer::{Answer, Header, Refused};
+pub use events::{Stream, StreamRequest};
 pub use identity::{Identity, authenticate};
 pub use routes::body_bytes_max;
-pub use upgrade::{EchoRequest, SocketRequest, UpgradeRequest};
+pub use upgrade::{ChatSocket, Socket, UpgradeRequest};
 
 use answer::Context;
-use call::{Next, Then, Turn};
+use call::{Handled, Next, Then, Turn};
 
 /// A request as the reactor read it.
 #[derive(Clone, Debug)]
@@ -75,6 +75,13 @@ pub struct Request<'a> {
     pub request_id: &'a str,
 }
 
+impl Request<'_> {
+    /// A HEAD request asks about the page that a GET without this wish would get.
+    fn asks_for_stream(&self) -> bool {
+        self.wants_stream && self.method == Method::Get
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     Get,
@@ -86,6 +93,21 @@ pub enum Method {
     Options,
     /// Any other; no path has it.
     Other,
+}
+
+impl Method {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+            Method::Other => "",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,14 +123,14 @@ pub enum Port {
 pub enum Step {
     /// Write this.
     Done(Box<Answer>),
-    /// Ask, keep the flow, and resume it with the answer.
+    /// Ask, keep the flow, and resume it with the answer; with `CallAnswer::Overloaded` where there is none in time.
     Ask(Box<Flow>, Ask),
-    /// Answer with server-sent events. The room is the reactor's to join: `JoinError` becomes the answer by
-    /// [`refuse`].
+    /// Answer with server-sent events. The room is the reactor's to join; where it cannot, the request itself makes the
+    /// answer.
     Stream(Box<StreamRequest>),
-    /// Go on with the WebSocket handshake.
+    /// Go on with the handshake of a WebSocket.
     Upgrade(Box<UpgradeRequest>),
-    /// Serve the page or asset with this path, or [`refuse`] with `not_found`.
+    /// Serve the page or asset of this path, or [`refuse`] with `not_found`. The method is GET or HEAD.
     Asset,
 }
 
@@ -136,34 +158,34 @@ impl std::fmt::Debug for Flow {
 
 /// Begin to answer a request.
 pub fn start(request: &Request<'_>, node: &Node, now: Now, rng: &mut ChaCha8Rng) -> Step {
-    let mut turn = Turn { node, now, rng };
-    let (context, next) = routes::dispatch(request, &mut turn);
-    context.step(next, now)
+    let (context, handled) = routes::dispatch(request, &mut Turn { node, now, rng });
+    context.step(handled)
 }
 
 impl Flow {
     /// Go on with what was asked for.
     pub fn resume(self: Box<Self>, answer: CallAnswer, node: &Node, now: Now, rng: &mut ChaCha8Rng) -> Step {
         let Flow { context, then } = *self;
-        let next = then(answer, &mut Turn { node, now, rng });
-        context.step(next, now)
-    }
-
-    /// Give up waiting: the deadline has passed, or the mailbox was full. Whether it was done is unknown.
-    pub fn give_up(self: Box<Self>) -> Box<Answer> {
-        Box::new(self.context.answer(Err(Refused::unavailable())))
+        let handled = then(answer, &mut Turn { node, now, rng });
+        context.step(handled)
     }
 }
 
-/// Refuse a request outside of any flow, as this contract refuses: what the HTTP parser found wrong, a room that a
-/// stream cannot join, a handshake, an unknown asset.
-pub fn refuse(request: &Request<'_>, node: &Node, refused: Refused) -> Box<Answer> {
-    Box::new(Context::new(request, node, "").answer(Err(refused)))
+/// Refuse what never became a request, or a path that turned out to be no asset.
+pub fn refuse(request_id: &str, refused: Refused) -> Box<Answer> {
+    Context::bare(request_id).answer(Err(refused))
 }
 
 impl Context {
-    fn step(self, next: Result<Next, Refused>, now: Now) -> Step {
-        todo!()
+    fn step(self, handled: Handled) -> Step {
+        match handled {
+            Ok(Next::Reply(reply)) => Step::Done(self.answer(Ok(reply))),
+            Ok(Next::Ask(ask, then)) => Step::Ask(Box::new(Flow { context: self, then }), ask),
+            Ok(Next::Stream(stream)) => Step::Stream(Box::new(StreamRequest { stream, context: self })),
+            Ok(Next::Upgrade(socket)) => Step::Upgrade(Box::new(UpgradeRequest { socket, context: self })),
+            Ok(Next::Asset) => Step::Asset,
+            Err(refused) => Step::Done(self.answer(Err(refused))),
+        }
     }
 }
 

@@ -3,20 +3,17 @@
 //! Whether an account exists shows neither in an answer nor in its time: a password is always hashed, against nothing
 //! if need be, and every way to fail is the same `unauthorized`.
 
-use std::borrow::Cow;
-
 use super::answer::{Refused, Reply};
 use super::call::{Call, Handled, Next, Turn, hash, read, unexpected, write};
 use super::identity::{Identity, authenticate};
 use super::sessions::ended;
 use crate::id::SessionId;
 use crate::mail::{HashJob, Hashed};
+use crate::node::ACCESS_LIFE_S;
 use crate::store::{Command, Found, Query, REFRESH_LIFE_MS, Refreshed, UserRow, Written};
 use crate::text::fold;
 use crate::token::RefreshToken;
-use crate::wire::{
-    AccountBody, ErrorCode, LoginBody, LogoutBody, PasswordBody, RefreshBody, RegisterBody, TokensBody,
-};
+use crate::wire::{AccountBody, ErrorCode, LoginBody, PasswordBody, RefreshBody, RegisterBody, TokensBody};
 
 /// The cookie that carries the refresh token of a browser that asked for it.
 pub const REFRESH_COOKIE: &str = "chatroom_refresh";
@@ -26,7 +23,7 @@ pub(super) fn register(call: Call<'_, '_>) -> Handled {
         return Err(Refused::new(ErrorCode::Forbidden).because("Accounts are made by whoever runs this server."));
     }
     let RegisterBody { username: name, password, cookie } = call.body(RegisterBody::parse)?;
-    call.turn.node.limits.check_registration(call.request.client, call.turn.now)?;
+    call.turn.node.limits.check_registration(call.request.client, call.turn.now).map_err(Refused::limited)?;
     let user_agent = call.user_agent();
     let delivery = call.delivery(cookie);
     hash(HashJob::Hash { password }, move |hashed, _| {
@@ -35,7 +32,7 @@ pub(super) fn register(call: Call<'_, '_>) -> Handled {
             Written::Session { user, session, counter } => {
                 Ok(tokens(201, &user, session, counter, delivery, turn))
             }
-            Written::NameTaken => Err(Refused::taken("username", "An account with this name exists already.")),
+            Written::NameTaken => Err(Refused::conflict("An account with this name exists already.")),
             Written::User(_)
             | Written::Refreshed(_)
             | Written::Ended(_)
@@ -50,7 +47,7 @@ pub(super) fn login(call: Call<'_, '_>) -> Handled {
     let LoginBody { username, password, cookie } = call.body(LoginBody::parse)?;
     // An account made by an older release, or an import, may have a name that could not be registered today.
     let key = fold(&username);
-    call.turn.node.limits.check_login(&key, call.request.client, call.turn.now)?;
+    call.turn.node.limits.check_login(&key, call.request.client, call.turn.now).map_err(Refused::limited)?;
     let user_agent = call.user_agent();
     let delivery = call.delivery(cookie);
     read(Query::UserByName { key }, move |found, _| {
@@ -93,7 +90,7 @@ pub(super) fn refresh(call: Call<'_, '_>) -> Handled {
     };
     let genuine = call.turn.node.keys.read_refresh(token);
     let Ok(RefreshToken { session, counter }) = genuine else { return Err(dead_token(delivery)) };
-    call.turn.node.limits.check_refresh(session, call.turn.now)?;
+    call.turn.node.limits.check_refresh(session, call.turn.now).map_err(Refused::limited)?;
     write(Command::Refresh { session, counter }, move |written, turn| {
         let Written::Refreshed(refreshed) = written else { unexpected("Command::Refresh") };
         match refreshed {
@@ -153,7 +150,7 @@ fn end_sessions(mut sessions: Vec<SessionId>, mut reply: Reply) -> Handled {
 pub(super) fn change_password(call: Call<'_, '_>, who: Identity) -> Handled {
     let PasswordBody { current, new } = call.body(PasswordBody::parse)?;
     let key = who.user().name.key();
-    call.turn.node.limits.check_login(&key, call.request.client, call.turn.now)?;
+    call.turn.node.limits.check_login(&key, call.request.client, call.turn.now).map_err(Refused::limited)?;
     let user = who.user().id;
     read(Query::UserById { user }, move |found, _| {
         let Found::User(row) = found else { unexpected("Query::UserById") };
@@ -229,8 +226,8 @@ fn tokens(
     let access_token = keys.sign(&user.user, session, ACCESS_LIFE_S, turn.now, turn.rng);
     let refresh_token = keys.write_refresh(RefreshToken { session, counter });
     match delivery {
-        Delivery::Body => Reply::json(status, &TokensBody::new(user, &access_token, Some(&refresh_token))).into(),
-        Delivery::Cookie { secure } => Reply::json(status, &TokensBody::new(user, &access_token, None))
+        Delivery::Body => Reply::json(status, &TokensBody::new(user, &access_token, Some(&refresh_token), ACCESS_LIFE_S)).into(),
+        Delivery::Cookie { secure } => Reply::json(status, &TokensBody::new(user, &access_token, None, ACCESS_LIFE_S))
             .with_header("Set-Cookie", set_cookie(&refresh_token, REFRESH_LIFE_MS / 1000, secure))
             .into(),
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Request;
 use crate::id::SessionId;
 use crate::node::Node;
-use crate::wire::{ErrorCode, FieldError, Problem};
+use crate::wire::{BodyError, ErrorCode, FieldError, Problem};
 
 /// A header of an answer. Values are visible ASCII.
 pub type Header = (&'static str, Cow<'static, str>);
@@ -40,8 +40,6 @@ pub(super) struct Context {
     route: &'static str,
     /// The page that asked, when it is one of those that may read the answer.
     origin: Option<Box<str>>,
-    /// Under the base path: not to be kept by any cache.
-    is_api: bool,
 }
 
 /// What an endpoint answers.
@@ -69,14 +67,13 @@ impl Context {
         Context {
             request_id: request.request_id.into(),
             route,
-            origin: request.origin.filter(|origin| node.origins.allows(Some(origin))).map(Into::into),
-            is_api: request.is_api(),
+            origin: request.origin.filter(|origin| node.origins.allows(Some(*origin))).map(Into::into),
         }
     }
 
     /// An answer to what could not even be read.
     pub(super) fn bare(request_id: &str) -> Context {
-        Context { request_id: request_id.into(), route: "", origin: None, is_api: true }
+        Context { request_id: request_id.into(), route: "", origin: None }
     }
 
     pub(super) fn answer(&self, result: Result<Reply, Refused>) -> Box<Answer> {
@@ -100,20 +97,18 @@ impl Context {
         })
     }
 
-    /// The headers that every answer to this request has.
+    /// Adds the headers that every answer to this request has.
     pub(super) fn add_headers(&self, headers: &mut Vec<Header>) {
         headers.push(("X-Request-Id", self.request_id.to_string().into()));
         headers.push(("X-Content-Type-Options", "nosniff".into()));
-        if self.is_api && !headers.iter().any(|(name, _)| *name == "Cache-Control") {
+        if !headers.iter().any(|(name, _)| *name == "Cache-Control") {
             headers.push(("Cache-Control", "no-store".into()));
         }
+        headers.push(("Vary", "Origin".into()));
         if let Some(origin) = &self.origin {
             headers.push(("Access-Control-Allow-Origin", origin.to_string().into()));
             headers.push(("Access-Control-Allow-Credentials", "true".into()));
             headers.push(("Access-Control-Expose-Headers", EXPOSED_HEADERS.into()));
-        }
-        if self.is_api {
-            headers.push(("Vary", "Origin".into()));
         }
     }
 }
@@ -125,6 +120,10 @@ impl Reply {
     pub(super) fn json(status: u16, body: &impl Serialize) -> Reply {
         let body = serde_json::to_vec(body).expect("our own types with text keys always become JSON");
         Reply { status, content_type: Some(JSON), body: body.into(), ..Reply::default() }
+    }
+
+    pub(super) fn text(body: &'static str) -> Reply {
+        Reply { status: 200, content_type: Some("text/plain; charset=utf-8"), body: Bytes::from_static(body.as_bytes()), ..Reply::default() }
     }
 
     pub(super) fn no_content() -> Reply {
@@ -139,6 +138,15 @@ impl Reply {
     pub(super) fn with_ended(mut self, ended: Vec<SessionId>) -> Reply {
         self.ended = ended;
         self
+    }
+}
+
+impl From<BodyError> for Refused {
+    fn from(error: BodyError) -> Refused {
+        match error {
+            BodyError::Malformed(why) => Refused::new(ErrorCode::BadRequest).because(why),
+            BodyError::Invalid(errors) => Refused::invalid(errors),
+        }
     }
 }
 
@@ -179,6 +187,11 @@ impl Refused {
         Refused::new(ErrorCode::RateLimited).with_retry_after(retry_after_ms)
     }
 
+    /// Contradicts what is there already.
+    pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Refused {
+        Refused::new(ErrorCode::Conflict).because(detail)
+    }
+
     /// Not now: a store that is away, a mailbox that is full. Whether it was done is unknown.
     pub fn unavailable() -> Refused {
         Refused::new(ErrorCode::Unavailable).with_retry_after(UNAVAILABLE_RETRY_MS)
@@ -191,6 +204,12 @@ impl Refused {
         value: impl Into<Cow<'static, str>>,
     ) -> Refused {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_ended(mut self, ended: Vec<SessionId>) -> Refused {
+        self.ended = ended;
         self
     }
 

@@ -1,18 +1,23 @@
 //! What endpoints are written with: `Call`, the request that one got; `Turn`, what it may use each time it is called;
 //! `Next`, what it wants; and one function for each kind of question, which takes the rest of the endpoint along.
 
+use std::sync::Arc;
+
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
 
 use super::answer::{Refused, Reply};
-use super::events::StreamRequest;
-use super::upgrade::UpgradeRequest;
+use super::events::Stream;
+use super::identity::Identity;
+use super::upgrade::Socket;
 use super::{Ask, Request};
 use crate::id::{RoomId, Seq};
 use crate::mail::{CallAnswer, HashJob, Hashed, Online};
 use crate::node::Node;
-use crate::store::{Append, Command, Found, Outcome, Query, StoreError, Written};
+use crate::store::{Append, Change, Command, Found, Outcome, Query, StoreError, Written};
+use crate::text::Nonce;
 use crate::time::Now;
-use crate::wire::ErrorCode;
+use crate::wire::{BodyError, ErrorCode};
 
 /// What there is at each turn of a request.
 pub(super) struct Turn<'a> {
@@ -36,8 +41,8 @@ pub(super) type Params<'a> = [&'a str; 2];
 pub(super) enum Next {
     Reply(Reply),
     Ask(Ask, Then),
-    Stream(Box<StreamRequest>),
-    Upgrade(Box<UpgradeRequest>),
+    Stream(Stream),
+    Upgrade(Socket),
     /// The path may be a page of the web client.
     Asset,
 }
@@ -55,6 +60,35 @@ impl From<Reply> for Next {
 }
 
 impl Call<'_, '_> {
+    /// The body, which must be JSON by its own word. That word also keeps a foreign page's plain form out.
+    pub(super) fn body<T>(&self, parse: impl FnOnce(&[u8]) -> Result<T, BodyError>) -> Result<T, Refused> {
+        if !self.request.content_type.is_some_and(is_json) {
+            return Err(Refused::new(ErrorCode::UnsupportedMediaType));
+        }
+        Ok(parse(self.request.body)?)
+    }
+
+    /// A body that may be left out, and needs no type then.
+    pub(super) fn optional_body<T>(
+        &self,
+        parse: impl FnOnce(&[u8]) -> Result<T, BodyError>,
+    ) -> Result<T, Refused> {
+        if self.request.body.is_empty() { Ok(parse(b"")?) } else { self.body(parse) }
+    }
+
+    /// A change of a room by this user. The key is drawn here, once a request, so that however often the store has to
+    /// try, it is stored once.
+    pub(super) fn append(
+        &mut self,
+        room: RoomId,
+        who: &Identity,
+        nonce: Option<Nonce>,
+        change: Change,
+    ) -> Append {
+        let retry_key = u128::from(self.turn.rng.next_u64()) << 64 | u128::from(self.turn.rng.next_u64());
+        Append { room, user: Arc::clone(who.user()), nonce, retry_key, change }
+    }
+
     /// The room in the path. What is no id names no room.
     pub(super) fn room_id(&self) -> Result<RoomId, Refused> {
         self.params[0].parse().map_err(|_| no_such_room())
@@ -129,6 +163,11 @@ pub(super) fn online(
 
 fn ask(ask: Ask, then: impl FnOnce(CallAnswer, &mut Turn<'_>) -> Handled + Send + 'static) -> Handled {
     Ok(Next::Ask(ask, Box::new(then)))
+}
+
+/// `application/json`, with any parameters: JSON is UTF-8 whatever they say (RFC 8259 section 11).
+fn is_json(content_type: &str) -> bool {
+    content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// Whatever the store's trouble is, the client learns that the outcome is unknown and that it may ask again.

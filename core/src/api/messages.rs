@@ -4,7 +4,7 @@
 
 use super::answer::{Refused, Reply};
 use super::call::{
-    Call, Handled, Next, append, no_such_message, no_such_room, read, unexpected,
+    Call, Handled, append, no_such_message, no_such_room, read, unexpected,
 };
 use super::identity::Identity;
 use crate::event::{EventKind, Message};
@@ -15,7 +15,7 @@ use crate::wire::{ErrorCode, MessageBody, MessagesBody, MessagesQuery, NewMessag
 pub(super) fn page(call: Call<'_, '_>, _who: Identity) -> Handled {
     let room = call.room_id()?;
     let MessagesQuery { range, limit } = MessagesQuery::parse(call.request.query).map_err(Refused::invalid)?;
-    let bytes_max = call.turn.node.config.limits.page_bytes_max;
+    let bytes_max = PAGE_BYTES_MAX;
     read(Query::Messages { room, range, limit, bytes_max }, move |found, _| {
         let Found::Messages(page) = found else { unexpected("Query::Messages") };
         let page = page.ok_or_else(no_such_room)?;
@@ -24,9 +24,9 @@ pub(super) fn page(call: Call<'_, '_>, _who: Identity) -> Handled {
     })
 }
 
-pub(super) fn send(call: Call<'_, '_>, who: Identity) -> Handled {
+pub(super) fn send(mut call: Call<'_, '_>, who: Identity) -> Handled {
     let room = call.room_id()?;
-    let NewMessage { content, nonce } = call.body(NewMessage::parse)?;
+    let NewMessage { content, nonce } = call.body(|body| NewMessage::parse_within(body, call.content_chars_max()))?;
     let user = who.user().clone();
     let change = Change::Message { content: content.clone() };
     append(call.append(room, &who, nonce.clone(), change), move |outcome, _| match outcome {
@@ -41,10 +41,10 @@ pub(super) fn send(call: Call<'_, '_>, who: Identity) -> Handled {
     })
 }
 
-pub(super) fn edit(call: Call<'_, '_>, who: Identity) -> Handled {
+pub(super) fn edit(mut call: Call<'_, '_>, who: Identity) -> Handled {
     let room = call.room_id()?;
     let of = call.message_seq()?;
-    let NewContent { content } = call.body(NewContent::parse)?;
+    let NewContent { content } = call.body(|body| NewContent::parse_within(body, call.content_chars_max()))?;
     append(call.append(room, &who, None, Change::Edit { of, content }), move |outcome, _| match outcome {
         Outcome::Stored { .. } | Outcome::Duplicate { .. } => read_message(room, of),
         Outcome::Refused(refusal) => Err(refused(refusal)),
@@ -52,7 +52,7 @@ pub(super) fn edit(call: Call<'_, '_>, who: Identity) -> Handled {
 }
 
 /// Deleting again is done already.
-pub(super) fn delete(call: Call<'_, '_>, who: Identity) -> Handled {
+pub(super) fn delete(mut call: Call<'_, '_>, who: Identity) -> Handled {
     let room = call.room_id()?;
     let of = call.message_seq()?;
     append(call.append(room, &who, None, Change::Delete { of }), |outcome, _| match outcome {
@@ -94,6 +94,9 @@ fn read_message(room: RoomId, seq: Seq) -> Handled {
         Ok(Reply::json(200, &MessageBody::from(&message)).into())
     })
 }
+
+/// PROTOCOL.md section 2: a page also ends at 256 KiB.
+pub(super) const PAGE_BYTES_MAX: u32 = 256 << 10;
 
 fn refused(refusal: Refusal) -> Refused {
     match refusal {

@@ -13,6 +13,6 @@ pub(super) fn show(call: Call<'_, '_>, _who: Identity) -> Handled {
     read(Query::Room { room }, move |found, _| {
         let Found::Room(row) = found else { unexpected("Query::Room") };
         row.ok_or_else(no_such_room)?;
-        online(room, |online, _| Ok(Reply::json(200, &OnlineBody::from(&online)).into()))
+        online(room, |online, _| Ok(Reply::json(200, &OnlineBody::new(online.online, &online.users)).into()))
     })
 }

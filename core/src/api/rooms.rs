@@ -25,14 +25,14 @@ pub(super) fn list(call: Call<'_, '_>, _who: Identity) -> Handled {
 
 pub(super) fn create(call: Call<'_, '_>, who: Identity) -> Handled {
     let NewRoom { name, topic } = call.body(NewRoom::parse)?;
-    let per_day_max = call.turn.node.rooms_per_day();
+    let per_day_max = call.turn.node.rooms_per_day_max();
     let creator = who.user().id;
     write(Command::CreateRoom { name, topic, creator, per_day_max }, |written, turn| match written {
         Written::Room(row) => {
             let location = format!("/api/v1/rooms/{}", row.id);
             Ok(Reply::json(201, &room_body(&row, turn.node)).with_header("Location", location).into())
         }
-        Written::NameTaken => Err(Refused::taken("name", "A room with this name exists already.")),
+        Written::NameTaken => Err(Refused::conflict("A room with this name exists already.")),
         Written::QuotaSpent { retry_after_s } => Err(Refused::limited(u64::from(retry_after_s) * 1000)
             .because("You have created as many rooms as you may in a day.")),
         // The account has gone since the token was made.
@@ -51,7 +51,7 @@ pub(super) fn show(call: Call<'_, '_>, _who: Identity) -> Handled {
     })
 }
 
-fn room_body(row: &RoomRow, node: &Node) -> RoomBody {
+fn room_body<'a>(row: &'a RoomRow, node: &Node) -> RoomBody<'a> {
     RoomBody::new(row, node.online.get(row.id))
 }
 

@@ -66,7 +66,7 @@ pub(super) static ROUTES: &[Route] = {
         route(Get, "/readyz", Probe(service::readyz)),
         route(Get, "/health", Probe(service::health)),
         route(Get, "/metrics", Probe(service::metrics)),
-        route(Get, "/debug/echo", Open(upgrade::echo)),
+        route(Get, "/debug/echo", Socket(upgrade::echo)),
         route(Post, "/debug/echo", Open(service::echo)),
     ]
 };
@@ -264,7 +264,7 @@ fn presented_token<'a>(
 ) -> Result<Option<&'a str>, Refused> {
     let (in_query, in_subprotocol) = match endpoint {
         Some(Endpoint::Socket(_)) => (true, true),
-        Some(Endpoint::Stream(_)) => (request.wants_stream, false),
+        Some(Endpoint::Stream(_)) => (request.asks_for_stream(), false),
         Some(Endpoint::Probe(_) | Endpoint::Open(_) | Endpoint::Private(_)) | None => (false, false),
     };
     let mut tokens: Vec<&str> = request.bearer.into_iter().collect();
@@ -297,7 +297,7 @@ fn charge(
     match who {
         Who::Known(_) if matches!(endpoint, Some(Endpoint::Socket(_))) => Ok(()),
         Who::Known(identity) => limits.check_user(&identity.record, turn.now),
-        Who::Stranger | Who::Refused(_) => limits.check_address(request.client, turn.now),
+        Who::Stranger | Who::Refused(_) => limits.check_request(request.client, turn.now),
     }
     .map_err(Refused::limited)
 }

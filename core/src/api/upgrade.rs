@@ -6,13 +6,13 @@ use super::call::{Call, Handled, Next, no_such_room};
 use super::identity::Identity;
 use crate::id::RoomId;
 use crate::mail::Since;
-use crate::wire::SocketQuery;
+use crate::wire::{RoomParam, SocketQuery};
 
 /// A handshake that may go on.
 #[derive(Debug)]
 pub struct UpgradeRequest {
     pub socket: Socket,
-    context: Context,
+    pub(super) context: Context,
 }
 
 /// Which of the two WebSockets.
@@ -41,7 +41,9 @@ pub struct ChatSocket {
 impl UpgradeRequest {
     /// The headers of the answer besides those of the handshake itself.
     pub fn headers(&self) -> Vec<Header> {
-        self.context.headers(Vec::new())
+        let mut headers = Vec::new();
+        self.context.add_headers(&mut headers);
+        headers
     }
 
     /// The answer when nothing comes of it.
@@ -51,9 +53,20 @@ impl UpgradeRequest {
 }
 
 pub(super) fn chat(call: Call<'_, '_>, identity: Option<Identity>) -> Handled {
-    let query = SocketQuery::parse(call.request.query).map_err(Refused::invalid)?;
-    let subprotocol = call.request.subprotocols.iter().any(|name| *name == SUBPROTOCOL).then_some(SUBPROTOCOL);
-    todo!()
+    let SocketQuery { room, since, epoch, visible_heartbeat } =
+        SocketQuery::parse(call.request.query).map_err(Refused::invalid)?;
+    let room = match room {
+        RoomParam::Absent => None,
+        RoomParam::Room(room) => Some(room),
+        RoomParam::NoSuchRoom => return Err(no_such_room()),
+    };
+    let since = since.map(|seq| Since { seq, epoch });
+    let subprotocol = call.request.subprotocols.contains(&SUBPROTOCOL).then_some(SUBPROTOCOL);
+    Ok(Next::Upgrade(Socket::Chat(ChatSocket { identity, room, since, visible_heartbeat, subprotocol })))
+}
+
+pub(super) fn echo(_call: Call<'_, '_>, _identity: Option<Identity>) -> Handled {
+    Ok(Next::Upgrade(Socket::Echo))
 }
 
 /// PROTOCOL.md section 3.
