@@ -28,10 +28,11 @@ use crate::mail::{CallAnswer, HashJob};
 use crate::node::Node;
 use crate::store::{Append, Command, Query};
 use crate::time::Now;
+use crate::wire::ErrorCode;
 
 pub use account::REFRESH_COOKIE;
 pub use answer::{Answer, Header, Refused};
-pub use events::{Stream, StreamRequest};
+pub use events::StreamRequest;
 pub use identity::{Identity, authenticate};
 pub use routes::body_bytes_max;
 pub use upgrade::{ChatSocket, Socket, UpgradeRequest};
@@ -123,14 +124,14 @@ pub enum Port {
 pub enum Step {
     /// Write this.
     Done(Box<Answer>),
-    /// Ask, keep the flow, and resume it with the answer; with `CallAnswer::Overloaded` where there is none in time.
+    /// Ask, keep the flow, and resume it with the answer.
     Ask(Box<Flow>, Ask),
     /// Answer with server-sent events. The room is the reactor's to join; where it cannot, the request itself makes the
     /// answer.
     Stream(Box<StreamRequest>),
     /// Go on with the handshake of a WebSocket.
     Upgrade(Box<UpgradeRequest>),
-    /// Serve the page or asset of this path, or [`refuse`] with `not_found`. The method is GET or HEAD.
+    /// Serve the page or asset of this path, or [`refuse_unread`] with `not_found`. The method is GET or HEAD.
     Asset,
 }
 
@@ -169,11 +170,31 @@ impl Flow {
         let handled = then(answer, &mut Turn { node, now, rng });
         context.step(handled)
     }
+
+    /// There was no answer in time. Whether it was done is unknown.
+    pub fn give_up(self: Box<Self>) -> Box<Answer> {
+        self.context.answer(Err(Refused::unavailable()))
+    }
 }
 
 /// Refuse what never became a request, or a path that turned out to be no asset.
-pub fn refuse(request_id: &str, refused: Refused) -> Box<Answer> {
-    Context::bare(request_id).answer(Err(refused))
+pub fn refuse_unread(code: ErrorCode, request_id: &str) -> Box<Answer> {
+    Context::bare(request_id).answer(Err(Refused::of(code)))
+}
+
+/// Refuse with a status of HTTP's own, which the contract need not know.
+pub fn refuse_status(status: u16, request_id: &str) -> Box<Answer> {
+    Context::bare(request_id).answer_status(status, "")
+}
+
+/// Refuse the handshake of a WebSocket with a status of RFC 6455's choosing, and say why.
+pub fn refuse_handshake(request: &UpgradeRequest, status: u16, why: &str) -> Box<Answer> {
+    let mut answer = request.context.answer_status(status, why);
+    if status == 426 {
+        answer.headers.push(("Upgrade", "websocket".into()));
+        answer.headers.push(("Sec-WebSocket-Version", "13".into()));
+    }
+    answer
 }
 
 impl Context {
@@ -181,7 +202,9 @@ impl Context {
         match handled {
             Ok(Next::Reply(reply)) => Step::Done(self.answer(Ok(reply))),
             Ok(Next::Ask(ask, then)) => Step::Ask(Box::new(Flow { context: self, then }), ask),
-            Ok(Next::Stream(stream)) => Step::Stream(Box::new(StreamRequest { stream, context: self })),
+            Ok(Next::Stream { identity, room, since }) => {
+                Step::Stream(Box::new(StreamRequest { identity, room, since, context: self }))
+            }
             Ok(Next::Upgrade(socket)) => Step::Upgrade(Box::new(UpgradeRequest { socket, context: self })),
             Ok(Next::Asset) => Step::Asset,
             Err(refused) => Step::Done(self.answer(Err(refused))),

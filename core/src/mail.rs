@@ -159,19 +159,47 @@ pub enum JoinError {
 pub enum WorkerMail {
     Join(JoinMail),
     /// A member is gone. Never refused: kept as a debt of the reactor until the worker takes it.
-    Leave { room: RoomId, reactor: ReactorId, user: Arc<User> },
-    
-    Typing { room: RoomId, user: Arc<User> },
+    Leave {
+        room: RoomId,
+        reactor: ReactorId,
+        user: Arc<User>,
+    },
+
+    Typing {
+        room: RoomId,
+        user: Arc<User>,
+    },
     /// What follows `after`? Answered by `ReactorMail::Page`.
-    Ask { room: RoomId, from: Caller, tag: u32, after: Seq, wants_presence: bool, patience: Patience },
+    Ask {
+        room: RoomId,
+        from: Caller,
+        tag: u32,
+        after: Seq,
+        wants_presence: bool,
+        patience: Patience,
+    },
     /// Who is there? Answered by `CallAnswer::Online`.
-    Online { room: RoomId, from: Caller, call: u32 },
+    Online {
+        room: RoomId,
+        from: Caller,
+        call: u32,
+    },
     /// A committed batch, in `seq` order, from the room's lane.
-    Committed { room: RoomId, events: Vec<Event> },
+    Committed {
+        room: RoomId,
+        events: Vec<Event>,
+    },
     /// The answer to `LaneMail::Load`; `None`: there is no such room.
-    Loaded { room: RoomId, head: Result<Option<Head>, StoreError> },
+    Loaded {
+        room: RoomId,
+        head: Result<Option<Head>, StoreError>,
+    },
     /// The answer to `ReaderMail::Block`.
-    Block { room: RoomId, block: u64, events: Result<Vec<Event>, StoreError> },
+    Block {
+        room: RoomId,
+        block: u64,
+        events: Result<Vec<Event>, StoreError>,
+    },
 }
 
 #[derive(Debug)]
@@ -207,18 +235,40 @@ pub enum Patience {
 /// To an append lane.
 #[derive(Debug)]
 pub enum LaneMail {
-    Append { from: Caller, ticket: Ticket, append: Append, deadline_ms: u64 },
+    Append {
+        from: Caller,
+        ticket: Ticket,
+        append: Append,
+        deadline_ms: u64,
+    },
     /// Read the head of a room between two batches, so that the worker knows where the stream of `Committed` joins on.
-    Load { room: RoomId, limit: u32, bytes_max: u32 },
-    Write { from: Caller, call: u32, command: Box<Command>, deadline_ms: u64 },
+    Load {
+        room: RoomId,
+        limit: u32,
+        bytes_max: u32,
+    },
+    Write {
+        from: Caller,
+        call: u32,
+        command: Box<Command>,
+        deadline_ms: u64,
+    },
 }
 
 /// To the reading threads, which share one mailbox.
 #[derive(Debug)]
 pub enum ReaderMail {
-    Query { from: Caller, call: u32, query: Query, deadline_ms: u64 },
+    Query {
+        from: Caller,
+        call: u32,
+        query: Query,
+        deadline_ms: u64,
+    },
     /// The events (100·block, 100·block + 100] of a room, for its worker.
-    Block { room: RoomId, block: u64 },
+    Block {
+        room: RoomId,
+        block: u64,
+    },
 }
 
 /// To the hashing threads, which share one mailbox.

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use ended::Ended;
-pub use health::{Broker, Health};
+pub use health::Health;
 pub use limits::Limits;
 pub use online::OnlineCounts;
 
@@ -24,6 +24,8 @@ use crate::users::UserTable;
 /// One process, as far as its parts have to know of each other.
 pub struct Node {
     pub config: Config,
+    /// How many reactors there are.
+    pub reactors: u16,
     pub keys: Keys,
     pub origins: OriginRules,
     pub users: UserTable,
@@ -40,10 +42,17 @@ pub struct Node {
 pub type MetricsText = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
 
 impl Node {
-    pub fn new(config: Config, keys: Keys, origins: OriginRules, metrics: MetricsText) -> Node {
+    pub fn new(
+        config: Config,
+        keys: Keys,
+        origins: OriginRules,
+        reactors: u16,
+        metrics: MetricsText,
+    ) -> Node {
         Node {
             limits: Limits::new(&config),
             config,
+            reactors,
             keys,
             origins,
             users: UserTable::default(),
@@ -52,6 +61,11 @@ impl Node {
             health: Health::default(),
             metrics,
         }
+    }
+
+    /// How many rooms a user may create in 24 hours; a limit of section 6, so there is none without rate limits.
+    pub fn rooms_per_day_max(&self) -> Option<u32> {
+        self.config.rate_limit.then_some(self.config.rooms_per_day)
     }
 
     /// What `welcome` and the documents call this server.

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::config::Config;
+
 /// Scheme, host and port, as a browser writes them: lower case, without the scheme's default port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(Box<str>);
@@ -66,7 +68,14 @@ pub struct OriginRules {
 }
 
 impl OriginRules {
-    /// The configured origins and no others.
+    /// What a server with this configuration allows, whose port is bound to this address.
+    pub fn of(config: &Config, bound: SocketAddr) -> OriginRules {
+        let configured = config.public_url.iter().chain(&config.allowed_origins);
+        let rules = OriginRules::new(configured.filter_map(|url| Origin::of_url(url)));
+        if config.is_production() { rules } else { rules.with_bound_address(bound, config.tls().is_some()) }
+    }
+
+    /// These origins and no others.
     pub fn new(configured: impl IntoIterator<Item = Origin>) -> OriginRules {
         OriginRules { allowed: configured.into_iter().collect() }
     }

@@ -158,3 +158,66 @@ const SHARDS: usize = 64;
 
 /// Below this many records a shard is not worth sweeping.
 const SWEEP_FROM: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Rate;
+    use crate::text::Username;
+
+    fn at(mono_ms: u64) -> Now {
+        Now { mono_ms, wall_ms: 0 }
+    }
+
+    fn user(id: u64, name: &str) -> User {
+        User { id: UserId::new(id).unwrap(), name: Username::parse(name).unwrap() }
+    }
+
+    #[test]
+    fn all_connections_of_a_user_share_a_record() {
+        let table = UserTable::default();
+        let record = table.record(user(1, "alice"), at(0));
+        assert!(Arc::ptr_eq(&record, &table.record(user(1, "alice"), at(0))));
+        assert!(!Arc::ptr_eq(&record, &table.record(user(2, "bobby"), at(0))));
+        assert!(record.try_connect(2) && record.try_connect(2) && !record.try_connect(2));
+        record.disconnect();
+        assert!(record.try_connect(2));
+        assert_eq!(record.connections(), 2);
+    }
+
+    #[test]
+    fn a_new_name_is_seen_by_who_comes_next() {
+        let table = UserTable::default();
+        let before = table.record(user(1, "alice"), at(0));
+        let after = table.record(user(1, "alicia"), at(0));
+        assert_eq!((before.user.name.as_str(), after.user.name.as_str()), ("alice", "alicia"));
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn the_table_forgets_who_left_but_no_limit_that_still_holds() {
+        let rate = Rate::per_second(1, 1).unwrap();
+        let table = UserTable::default();
+        let stays = table.record(user(1, "alice"), at(0));
+        let limited = |now| table.record(user(2, "bobby"), now).rest.check(rate, now);
+        assert_eq!(limited(at(0)), Ok(()));
+        for id in 1000..100_000 {
+            table.record(user(id, "carol"), at(0));
+        }
+        assert!(table.len() < 2 * SHARDS * SWEEP_FROM, "{}", table.len());
+        assert!(Arc::ptr_eq(&stays, &table.record(user(1, "alice"), at(0))));
+        assert_eq!(limited(at(999)), Err(1));
+    }
+
+    #[test]
+    fn a_table_of_connected_users_holds_them_all() {
+        let table = UserTable::default();
+        let records: Vec<_> = (1..=10_000).map(|id| table.record(user(id, "alice"), at(0))).collect();
+        assert_eq!(table.len(), records.len());
+        drop(records);
+        for id in 20_000..30_000 {
+            table.record(user(id, "alice"), at(0));
+        }
+        assert!(table.len() < 15_000, "{}", table.len());
+    }
+}

@@ -20,7 +20,9 @@ pub const REFRESH_COOKIE: &str = "chatroom_refresh";
 
 pub(super) fn register(call: Call<'_, '_>) -> Handled {
     if !call.turn.node.config.registration_open {
-        return Err(Refused::new(ErrorCode::Forbidden).because("Accounts are made by whoever runs this server."));
+        return Err(
+            Refused::new(ErrorCode::Forbidden).because("Accounts are made by whoever runs this server.")
+        );
     }
     let RegisterBody { username: name, password, cookie } = call.body(RegisterBody::parse)?;
     call.turn.node.limits.check_registration(call.request.client, call.turn.now).map_err(Refused::limited)?;
@@ -208,7 +210,8 @@ impl Call<'_, '_> {
     /// What the client calls itself, for the list of sessions; cut to what a person would read.
     fn user_agent(&self) -> Option<String> {
         let text = self.request.user_agent?.trim();
-        (!text.is_empty()).then(|| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect())
+        (!text.is_empty())
+            .then(|| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect())
     }
 }
 
@@ -226,15 +229,22 @@ fn tokens(
     let access_token = keys.sign(&user.user, session, ACCESS_LIFE_S, turn.now, turn.rng);
     let refresh_token = keys.write_refresh(RefreshToken { session, counter });
     match delivery {
-        Delivery::Body => Reply::json(status, &TokensBody::new(user, &access_token, Some(&refresh_token), ACCESS_LIFE_S)).into(),
-        Delivery::Cookie { secure } => Reply::json(status, &TokensBody::new(user, &access_token, None, ACCESS_LIFE_S))
-            .with_header("Set-Cookie", set_cookie(&refresh_token, REFRESH_LIFE_MS / 1000, secure))
-            .into(),
+        Delivery::Body => {
+            Reply::json(status, &TokensBody::new(user, &access_token, Some(&refresh_token), ACCESS_LIFE_S))
+                .into()
+        }
+        Delivery::Cookie { secure } => {
+            Reply::json(status, &TokensBody::new(user, &access_token, None, ACCESS_LIFE_S))
+                .with_header("Set-Cookie", set_cookie(&refresh_token, REFRESH_LIFE_MS / 1000, secure))
+                .into()
+        }
     }
 }
 
 /// PROTOCOL.md section 2, `"cookie": true`. A life of 0 s takes the cookie back.
 fn set_cookie(value: &str, life_s: u64, secure: bool) -> String {
     let secure = if secure { "; Secure" } else { "" };
-    format!("{REFRESH_COOKIE}={value}; Max-Age={life_s}; Path=/api/v1/auth; HttpOnly; SameSite=Strict{secure}")
+    format!(
+        "{REFRESH_COOKIE}={value}; Max-Age={life_s}; Path=/api/v1/auth; HttpOnly; SameSite=Strict{secure}"
+    )
 }

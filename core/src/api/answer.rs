@@ -97,6 +97,18 @@ impl Context {
         })
     }
 
+    /// An answer with any status of HTTP. Where the contract has a code for it, that is used; else it is a line of text.
+    pub(super) fn answer_status(&self, status: u16, why: &str) -> Box<Answer> {
+        match ErrorCode::ALL.into_iter().find(|code| code.status() == status) {
+            Some(code) if why.is_empty() => self.answer(Err(Refused::of(code))),
+            Some(code) => self.answer(Err(Refused::of(code).because(why.to_owned()))),
+            None => {
+                let why = if why.is_empty() { "The request was not understood." } else { why };
+                self.answer(Ok(Reply { status, ..Reply::text(format!("{status}: {why}\n")) }))
+            }
+        }
+    }
+
     /// Adds the headers that every answer to this request has.
     pub(super) fn add_headers(&self, headers: &mut Vec<Header>) {
         headers.push(("X-Request-Id", self.request_id.to_string().into()));
@@ -122,8 +134,13 @@ impl Reply {
         Reply { status, content_type: Some(JSON), body: body.into(), ..Reply::default() }
     }
 
-    pub(super) fn text(body: &'static str) -> Reply {
-        Reply { status: 200, content_type: Some("text/plain; charset=utf-8"), body: Bytes::from_static(body.as_bytes()), ..Reply::default() }
+    pub(super) fn text(body: impl Into<Bytes>) -> Reply {
+        Reply {
+            status: 200,
+            content_type: Some("text/plain; charset=utf-8"),
+            body: body.into(),
+            ..Reply::default()
+        }
     }
 
     pub(super) fn no_content() -> Reply {
@@ -153,6 +170,28 @@ impl From<BodyError> for Refused {
 impl Refused {
     pub fn new(code: ErrorCode) -> Refused {
         Refused { code, detail: None, errors: Vec::new(), headers: Vec::new(), ended: Vec::new() }
+    }
+
+    /// With the headers that go with the code.
+    pub(super) fn of(code: ErrorCode) -> Refused {
+        match code {
+            ErrorCode::Unauthorized => Refused::unauthorized(),
+            ErrorCode::TokenExpired | ErrorCode::TokenReused => Refused::bad_token(code),
+            ErrorCode::RateLimited => Refused::limited(UNAVAILABLE_RETRY_MS),
+            ErrorCode::Unavailable => Refused::unavailable(),
+            ErrorCode::MethodNotAllowed => Refused::new(code).with_header("Allow", "GET, HEAD, OPTIONS"),
+            ErrorCode::BadRequest
+            | ErrorCode::Forbidden
+            | ErrorCode::NotFound
+            | ErrorCode::Conflict
+            | ErrorCode::PayloadTooLarge
+            | ErrorCode::UnsupportedMediaType
+            | ErrorCode::ValidationFailed
+            | ErrorCode::Internal
+            | ErrorCode::NotJoined
+            | ErrorCode::BadFrame
+            | ErrorCode::UnknownType => Refused::new(code),
+        }
     }
 
     /// With a sentence for whoever reads the answer.
@@ -198,11 +237,7 @@ impl Refused {
     }
 
     #[must_use]
-    pub(super) fn with_header(
-        mut self,
-        name: &'static str,
-        value: impl Into<Cow<'static, str>>,
-    ) -> Refused {
+    pub(super) fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Refused {
         self.headers.push((name, value.into()));
         self
     }

@@ -7,12 +7,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::answer::{Refused, Reply};
-use super::events::Stream;
 use super::identity::Identity;
 use super::upgrade::Socket;
 use super::{Ask, Request};
 use crate::id::{RoomId, Seq};
-use crate::mail::{CallAnswer, HashJob, Hashed, Online};
+use crate::mail::{CallAnswer, HashJob, Hashed, Online, Since};
 use crate::node::Node;
 use crate::store::{Append, Change, Command, Found, Outcome, Query, StoreError, Written};
 use crate::text::Nonce;
@@ -41,7 +40,11 @@ pub(super) type Params<'a> = [&'a str; 2];
 pub(super) enum Next {
     Reply(Reply),
     Ask(Ask, Then),
-    Stream(Stream),
+    Stream {
+        identity: Identity,
+        room: RoomId,
+        since: Option<Since>,
+    },
     Upgrade(Socket),
     /// The path may be a page of the web client.
     Asset,

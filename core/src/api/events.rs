@@ -2,11 +2,10 @@
 //!
 //! The stream is the reactor's, which joins the room like a WebSocket does; here its request is only read.
 
+use super::Request;
 use super::answer::{Answer, Context, Header, Refused, Reply};
 use super::call::{Call, Handled, Next, no_such_room, read, unexpected};
 use super::identity::Identity;
-use super::messages::PAGE_BYTES_MAX;
-use super::Request;
 use crate::id::{RoomId, Seq};
 use crate::mail::Since;
 use crate::store::{Found, Query};
@@ -15,17 +14,11 @@ use crate::wire::{EventsBody, EventsQuery, FieldError};
 /// A request that is to be answered with events as they come.
 #[derive(Debug)]
 pub struct StreamRequest {
-    pub stream: Stream,
-    pub(super) context: Context,
-}
-
-/// Which events, and for whom.
-#[derive(Debug)]
-pub struct Stream {
     pub identity: Identity,
     pub room: RoomId,
     /// Where the client stands; without it: live from the head.
     pub since: Option<Since>,
+    pub(super) context: Context,
 }
 
 impl StreamRequest {
@@ -48,11 +41,12 @@ pub(super) fn show(call: Call<'_, '_>, who: Identity) -> Handled {
     let query = EventsQuery::parse(call.request.query).map_err(Refused::invalid)?;
     if call.request.asks_for_stream() {
         let since = since(call.request, query)?;
-        return Ok(Next::Stream(Stream { identity: who, room, since }));
+        return Ok(Next::Stream { identity: who, room, since });
     }
     let EventsQuery { after, before, limit, epoch: _ } = query;
     let after = after.unwrap_or(Seq::ZERO);
-    read(Query::Events { room, after, before, limit, bytes_max: PAGE_BYTES_MAX }, |found, _| {
+    let bytes_max = call.turn.node.config.page_bytes_max;
+    read(Query::Events { room, after, before, limit, bytes_max }, |found, _| {
         let Found::Events(page) = found else { unexpected("Query::Events") };
         let page = page.ok_or_else(no_such_room)?;
         Ok(Reply::json(200, &EventsBody::from(&page)).into())

@@ -3,19 +3,18 @@
 //! What an append decides is decided in the store, inside the transaction; here it only gets its HTTP form.
 
 use super::answer::{Refused, Reply};
-use super::call::{
-    Call, Handled, append, no_such_message, no_such_room, read, unexpected,
-};
+use super::call::{Call, Handled, append, no_such_message, no_such_room, read, unexpected};
 use super::identity::Identity;
 use crate::event::{EventKind, Message};
 use crate::id::{RoomId, Seq};
-use crate::store::{Append, Change, Found, MessageRange, Outcome, Query, Refusal};
-use crate::wire::{ErrorCode, MessageBody, MessagesBody, MessagesQuery, NewMessage, NewContent};
+use crate::store::{Change, Found, MessageRange, Outcome, Query, Refusal};
+use crate::wire::{ErrorCode, MessageBody, MessagesBody, MessagesQuery, NewContent, NewMessage};
 
 pub(super) fn page(call: Call<'_, '_>, _who: Identity) -> Handled {
     let room = call.room_id()?;
-    let MessagesQuery { range, limit } = MessagesQuery::parse(call.request.query).map_err(Refused::invalid)?;
-    let bytes_max = PAGE_BYTES_MAX;
+    let MessagesQuery { range, limit } =
+        MessagesQuery::parse(call.request.query).map_err(Refused::invalid)?;
+    let bytes_max = call.turn.node.config.page_bytes_max;
     read(Query::Messages { room, range, limit, bytes_max }, move |found, _| {
         let Found::Messages(page) = found else { unexpected("Query::Messages") };
         let page = page.ok_or_else(no_such_room)?;
@@ -26,14 +25,14 @@ pub(super) fn page(call: Call<'_, '_>, _who: Identity) -> Handled {
 
 pub(super) fn send(mut call: Call<'_, '_>, who: Identity) -> Handled {
     let room = call.room_id()?;
-    let NewMessage { content, nonce } = call.body(|body| NewMessage::parse_within(body, call.content_chars_max()))?;
+    let chars_max = call.turn.node.config.content_chars_max;
+    let NewMessage { content, nonce } = call.body(|body| NewMessage::parse_within(body, chars_max))?;
     let user = who.user().clone();
     let change = Change::Message { content: content.clone() };
     append(call.append(room, &who, nonce.clone(), change), move |outcome, _| match outcome {
         Outcome::Stored { seq, at } => {
-            let message = Message {
-                room, seq, user, content: Some(content), nonce, created_at: at, edited_at: None,
-            };
+            let message =
+                Message { room, seq, user, content: Some(content), nonce, created_at: at, edited_at: None };
             Ok(Reply::json(201, &MessageBody::from(&message)).into())
         }
         Outcome::Duplicate { seq } => stored_message(room, seq),
@@ -44,7 +43,8 @@ pub(super) fn send(mut call: Call<'_, '_>, who: Identity) -> Handled {
 pub(super) fn edit(mut call: Call<'_, '_>, who: Identity) -> Handled {
     let room = call.room_id()?;
     let of = call.message_seq()?;
-    let NewContent { content } = call.body(|body| NewContent::parse_within(body, call.content_chars_max()))?;
+    let chars_max = call.turn.node.config.content_chars_max;
+    let NewContent { content } = call.body(|body| NewContent::parse_within(body, chars_max))?;
     append(call.append(room, &who, None, Change::Edit { of, content }), move |outcome, _| match outcome {
         Outcome::Stored { .. } | Outcome::Duplicate { .. } => read_message(room, of),
         Outcome::Refused(refusal) => Err(refused(refusal)),
@@ -94,9 +94,6 @@ fn read_message(room: RoomId, seq: Seq) -> Handled {
         Ok(Reply::json(200, &MessageBody::from(&message)).into())
     })
 }
-
-/// PROTOCOL.md section 2: a page also ends at 256 KiB.
-pub(super) const PAGE_BYTES_MAX: u32 = 256 << 10;
 
 fn refused(refusal: Refusal) -> Refused {
     match refusal {

@@ -64,7 +64,11 @@ fn read_cursor(cursor: &str) -> Result<String, Refused> {
     let key = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok().and_then(|key| String::from_utf8(key).ok());
     // No key contains U+0000, which PostgreSQL would refuse.
     key.filter(|key| !key.contains('\0')).ok_or_else(|| {
-        Refused::invalid(vec![FieldError::new("cursor", "invalid", "must be a next_cursor of an earlier answer")])
+        Refused::invalid(vec![FieldError::new(
+            "cursor",
+            "invalid",
+            "must be a next_cursor of an earlier answer",
+        )])
     })
 }
 

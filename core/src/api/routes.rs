@@ -6,6 +6,7 @@ use super::answer::{Context, Refused, Reply};
 use super::call::{Call, Handled, Next, Params, Turn};
 use super::identity::{Identity, authenticate};
 use super::{Method, Port, Request, account, events, messages, online, rooms, service, sessions, upgrade};
+use crate::config::Config;
 use crate::node::Node;
 use crate::wire::ErrorCode;
 
@@ -58,9 +59,6 @@ pub(super) static ROUTES: &[Route] = {
         route(Delete, "/api/v1/rooms/{id}/messages/{seq}", Private(messages::delete)),
         route(Get, "/api/v1/rooms/{id}/events", Stream(events::show)),
         route(Get, "/api/v1/rooms/{id}/online", Private(online::show)),
-        route(Get, "/api/v1/openapi.json", Open(service::openapi)),
-        route(Get, "/api/v1/asyncapi.json", Open(service::asyncapi)),
-        route(Get, "/docs", Open(service::docs)),
         route(Get, "/ws", Socket(upgrade::chat)),
         route(Get, "/livez", Probe(service::livez)),
         route(Get, "/readyz", Probe(service::readyz)),
@@ -162,7 +160,9 @@ fn match_path<'a>(pattern: &str, path: &'a [Cow<'a, str>]) -> Option<Params<'a>>
 impl Route {
     fn takes(&self, method: Method) -> bool {
         self.method == method
-            || (method == Method::Head && self.method == Method::Get && !matches!(self.endpoint, Endpoint::Socket(_)))
+            || (method == Method::Head
+                && self.method == Method::Get
+                && !matches!(self.endpoint, Endpoint::Socket(_)))
     }
 }
 
@@ -215,12 +215,11 @@ fn is_served(path: &'static str, request: &Request<'_>, node: &Node) -> bool {
 const METRICS_PATH: &str = "/metrics";
 const PROBE_PATHS: [&str; 3] = ["/livez", "/readyz", "/health"];
 
-/// The most bytes that the body of a request to this path, as it stands in the request line, may have.
-pub fn body_bytes_max(path: &str, node: &Node) -> usize {
-    if path == ECHO_PATH && node.config.debug_echo { ECHO_BYTES_MAX } else { node.config.body_bytes_max }
+/// The most bytes that the body of a request to this path may have.
+pub fn body_bytes_max(path: &[Cow<'_, str>], config: &Config) -> usize {
+    if config.debug_echo && path == ["debug", "echo"] { ECHO_BYTES_MAX } else { config.body_bytes_max }
 }
 
-const ECHO_PATH: &str = "/debug/echo";
 /// PROTOCOL.md section 1, `DEBUG_ECHO`.
 const ECHO_BYTES_MAX: usize = 1 << 20;
 
@@ -272,7 +271,9 @@ fn presented_token<'a>(
         let before = tokens.len();
         tokens.extend(request.query.iter().filter(|(name, _)| name == "token").map(|(_, token)| &**token));
         if tokens.len() > before && !node.config.query_token {
-            return Err(Refused::bad_token(ErrorCode::Unauthorized).because("A token may not stand in the address."));
+            return Err(
+                Refused::bad_token(ErrorCode::Unauthorized).because("A token may not stand in the address.")
+            );
         }
     }
     if in_subprotocol {

@@ -1,11 +1,11 @@
 //! What stands beside the API: the health of the node, its metrics, the documents, and the echo for tests.
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::answer::{Refused, Reply};
 use super::call::{Call, Handled};
-use crate::node::{Broker, VERSION};
+use crate::node::VERSION;
+use crate::wire::{Broker, Database, HealthBody, HealthStatus};
 
 /// `GET /livez`: whoever gets this answer has met a loop that turns.
 pub(super) fn livez(_call: Call<'_, '_>) -> Handled {
@@ -27,26 +27,17 @@ pub(super) fn health(call: Call<'_, '_>) -> Handled {
     let health = &call.turn.node.health;
     let database_ok = health.database_down_ms(call.turn.now).is_none();
     let broker = health.broker();
-    let body = Health {
-        status: if database_ok && broker != Broker::Down { "ok" } else { "degraded" },
+    let body = HealthBody {
+        status: if database_ok && broker != Broker::Down { HealthStatus::Ok } else { HealthStatus::Degraded },
         version: VERSION,
-        database: if database_ok { "ok" } else { "down" },
-        broker: match broker {
-            Broker::Off => "off",
-            Broker::Up => "ok",
-            Broker::Down => "down",
-        },
+        database: if database_ok { Database::Ok } else { Database::Down },
+        broker,
     };
-    let reply = Reply::json(if database_ok { 200 } else { 503 }, &body);
-    Ok(if database_ok { reply } else { reply.with_header("Retry-After", "5") }.into())
-}
-
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
-    version: &'static str,
-    database: &'static str,
-    broker: &'static str,
+    if database_ok {
+        Ok(Reply::json(200, &body).into())
+    } else {
+        Ok(Reply::json(503, &body).with_header("Retry-After", "5").into())
+    }
 }
 
 /// `GET /metrics`: the text format of Prometheus.

@@ -19,7 +19,11 @@ pub(super) fn end(call: Call<'_, '_>, who: Identity) -> Handled {
     let session = call.params[0].parse().map_err(|_| no_such_session())?;
     write(Command::EndSession { session, user: Some(who.user().id) }, |written, turn| {
         let ended = ended(written, turn);
-        if ended.is_empty() { Err(no_such_session()) } else { Ok(Reply::no_content().with_ended(ended).into()) }
+        if ended.is_empty() {
+            Err(no_such_session())
+        } else {
+            Ok(Reply::no_content().with_ended(ended).into())
+        }
     })
 }
 

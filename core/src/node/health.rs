@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::time::Now;
+use crate::wire::Broker;
 
 /// The state of a node.
 #[derive(Debug, Default)]
@@ -15,15 +16,6 @@ pub struct Health {
     /// The monotonic time in ms at which the database was first found away, plus 1; 0 while it answers.
     database_down_since: AtomicU64,
     broker: AtomicU8,
-}
-
-/// What is known of the broker between nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broker {
-    /// This node stands alone.
-    Off,
-    Up,
-    Down,
 }
 
 impl Health {
@@ -67,7 +59,7 @@ impl Health {
     pub fn set_broker(&self, broker: Broker) {
         let value = match broker {
             Broker::Off => 0,
-            Broker::Up => 1,
+            Broker::Ok => 1,
             Broker::Down => 2,
         };
         self.broker.store(value, Ordering::Release);
@@ -76,7 +68,7 @@ impl Health {
     pub fn broker(&self) -> Broker {
         match self.broker.load(Ordering::Acquire) {
             0 => Broker::Off,
-            1 => Broker::Up,
+            1 => Broker::Ok,
             _ => Broker::Down,
         }
     }

@@ -37,14 +37,18 @@ struct Table {
 
 impl Limits {
     pub fn new(config: &Config) -> Limits {
+        let table = |rate| Table {
+            rate,
+            buckets: Mutex::new(LimitTable::new(config.limit_table_max, RandomState::default())),
+        };
         Limits {
             enabled: config.rate_limit,
             user_rest: config.user_rest_rate,
-            requests: Table::new(config.address_rest_rate),
-            connections: Table::new(config.address_connect_rate),
-            logins: Table::new(config.login_rate),
-            registrations: Table::new(config.register_rate),
-            refreshes: Table::new(config.refresh_rate),
+            requests: table(config.address_rest_rate),
+            connections: table(config.address_connect_rate),
+            logins: table(config.login_rate),
+            registrations: table(config.register_rate),
+            refreshes: table(config.refresh_rate),
         }
     }
 
@@ -99,12 +103,3 @@ impl Limits {
         table.buckets.lock().unwrap_or_else(PoisonError::into_inner).check(key, table.rate, now)
     }
 }
-
-impl Table {
-    fn new(rate: Rate) -> Table {
-        Table { rate, buckets: Mutex::new(LimitTable::new(BUCKETS, RandomState::default())) }
-    }
-}
-
-/// Of 16 bytes each: a mebibyte a table.
-const BUCKETS: usize = 1 << 16;
