@@ -165,14 +165,14 @@ pub fn start(request: &Request<'_>, node: &Node, now: Now, rng: &mut ChaCha8Rng)
 
 impl Flow {
     /// Go on with what was asked for.
-    pub fn resume(self: Box<Self>, answer: CallAnswer, node: &Node, now: Now, rng: &mut ChaCha8Rng) -> Step {
-        let Flow { context, then } = *self;
+    pub fn resume(self, answer: CallAnswer, node: &Node, now: Now, rng: &mut ChaCha8Rng) -> Step {
+        let Flow { context, then } = self;
         let handled = then(answer, &mut Turn { node, now, rng });
         context.step(handled)
     }
 
     /// There was no answer in time. Whether it was done is unknown.
-    pub fn give_up(self: Box<Self>) -> Box<Answer> {
+    pub fn give_up(self) -> Box<Answer> {
         self.context.answer(Err(Refused::unavailable()))
     }
 }

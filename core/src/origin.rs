@@ -68,22 +68,26 @@ pub struct OriginRules {
 }
 
 impl OriginRules {
-    /// What a server with this configuration allows, whose port is bound to this address.
-    pub fn of(config: &Config, bound: SocketAddr) -> OriginRules {
+    /// What a server with this configuration allows, that got this port.
+    pub fn new(config: &Config, bound_port: u16) -> OriginRules {
         let configured = config.public_url.iter().chain(&config.allowed_origins);
-        let rules = OriginRules::new(configured.filter_map(|url| Origin::of_url(url)));
-        if config.is_production() { rules } else { rules.with_bound_address(bound, config.tls().is_some()) }
+        let rules = OriginRules::only(configured.filter_map(|url| Origin::of_url(url)));
+        if config.is_production() {
+            rules
+        } else {
+            rules.with_bound_address(SocketAddr::new(config.app_host, bound_port), config.tls().is_some())
+        }
     }
 
     /// These origins and no others.
-    pub fn new(configured: impl IntoIterator<Item = Origin>) -> OriginRules {
-        OriginRules { allowed: configured.into_iter().collect() }
+    pub fn only(origins: impl IntoIterator<Item = Origin>) -> OriginRules {
+        OriginRules { allowed: origins.into_iter().collect() }
     }
 
     /// Adds what counts as own in development: the bound address, and the three names of this machine with the bound
     /// port.
     #[must_use]
-    pub fn with_bound_address(mut self, bound: SocketAddr, tls: bool) -> OriginRules {
+    fn with_bound_address(mut self, bound: SocketAddr, tls: bool) -> OriginRules {
         let (scheme, default_port) = if tls { ("https", 443) } else { ("http", 80) };
         let own = (!bound.ip().is_unspecified()).then(|| match bound.ip() {
             IpAddr::V4(ip) => ip.to_string(),
@@ -150,7 +154,7 @@ mod tests {
 
     #[test]
     fn only_configured_pages_and_programs_are_let_in() {
-        let rules = OriginRules::new(Origin::of_url("https://chat.example.org/"));
+        let rules = OriginRules::only(Origin::of_url("https://chat.example.org/"));
         assert!(rules.allows(None));
         assert!(rules.allows(Some("https://chat.example.org")));
         for foreign in [

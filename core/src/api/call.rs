@@ -108,10 +108,9 @@ pub(super) fn read(
     query: Query,
     then: impl FnOnce(Found, &mut Turn<'_>) -> Handled + Send + 'static,
 ) -> Handled {
-    ask(Ask::Read(query), |answer, turn| match answer {
-        CallAnswer::Found(found) => then(found.map_err(not_now)?, turn),
-        CallAnswer::Overloaded => Err(Refused::unavailable()),
-        other => misrouted("a query", &other),
+    ask(Ask::Read(query), |answer, turn| {
+        let CallAnswer::Found(found) = in_time(answer)? else { unexpected("a query") };
+        then(found.map_err(not_now)?, turn)
     })
 }
 
@@ -120,10 +119,9 @@ pub(super) fn write(
     command: Command,
     then: impl FnOnce(Written, &mut Turn<'_>) -> Handled + Send + 'static,
 ) -> Handled {
-    ask(Ask::Write(command), |answer, turn| match answer {
-        CallAnswer::Written(written) => then(written.map_err(not_now)?, turn),
-        CallAnswer::Overloaded => Err(Refused::unavailable()),
-        other => misrouted("a command", &other),
+    ask(Ask::Write(command), |answer, turn| {
+        let CallAnswer::Written(written) = in_time(answer)? else { unexpected("a command") };
+        then(written.map_err(not_now)?, turn)
     })
 }
 
@@ -132,10 +130,9 @@ pub(super) fn append(
     append: Append,
     then: impl FnOnce(Outcome, &mut Turn<'_>) -> Handled + Send + 'static,
 ) -> Handled {
-    ask(Ask::Append(append), |answer, turn| match answer {
-        CallAnswer::Appended(outcome) => then(outcome.map_err(not_now)?, turn),
-        CallAnswer::Overloaded => Err(Refused::unavailable()),
-        other => misrouted("an append", &other),
+    ask(Ask::Append(append), |answer, turn| {
+        let CallAnswer::Appended(outcome) = in_time(answer)? else { unexpected("an append") };
+        then(outcome.map_err(not_now)?, turn)
     })
 }
 
@@ -144,11 +141,12 @@ pub(super) fn hash(
     job: HashJob,
     then: impl FnOnce(Hashed, &mut Turn<'_>) -> Handled + Send + 'static,
 ) -> Handled {
-    ask(Ask::Hash(job), |answer, turn| match answer {
-        CallAnswer::Hashed(Hashed::Failed) => Err(Refused::new(ErrorCode::Internal)),
-        CallAnswer::Hashed(hashed) => then(hashed, turn),
-        CallAnswer::Overloaded => Err(Refused::unavailable()),
-        other => misrouted("a password", &other),
+    ask(Ask::Hash(job), |answer, turn| {
+        let CallAnswer::Hashed(hashed) = in_time(answer)? else { unexpected("a password") };
+        if matches!(hashed, Hashed::Failed) {
+            return Err(Refused::new(ErrorCode::Internal));
+        }
+        then(hashed, turn)
     })
 }
 
@@ -157,10 +155,9 @@ pub(super) fn online(
     room: RoomId,
     then: impl FnOnce(Online, &mut Turn<'_>) -> Handled + Send + 'static,
 ) -> Handled {
-    ask(Ask::Online(room), |answer, turn| match answer {
-        CallAnswer::Online(online) => then(online, turn),
-        CallAnswer::Overloaded => Err(Refused::unavailable()),
-        other => misrouted("who is online", &other),
+    ask(Ask::Online(room), |answer, turn| {
+        let CallAnswer::Online(online) = in_time(answer)? else { unexpected("who is online") };
+        then(online, turn)
     })
 }
 
@@ -180,14 +177,14 @@ fn not_now(error: StoreError) -> Refused {
     }
 }
 
-/// Invariant: the answer to a question is of the question's kind.
-fn misrouted(question: &str, answer: &CallAnswer) -> ! {
-    panic!("the answer to {question} is {answer:?}")
+/// The mailbox was full, or the deadline has passed.
+fn in_time(answer: CallAnswer) -> Result<CallAnswer, Refused> {
+    if matches!(answer, CallAnswer::Overloaded) { Err(Refused::unavailable()) } else { Ok(answer) }
 }
 
-/// Invariant: each query and command has the answer that `store.rs` names.
+/// Invariant: each question has the kind of answer that `mail.rs` and `store.rs` name.
 pub(super) fn unexpected(question: &str) -> ! {
-    panic!("the store's answer to {question} is of another kind")
+    panic!("the answer to {question} is of another kind")
 }
 
 pub(super) fn no_such_room() -> Refused {

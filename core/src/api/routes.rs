@@ -106,7 +106,7 @@ fn admit(request: &Request<'_>, found: Option<Found<'_>>, turn: &mut Turn<'_>) -
 }
 
 /// Outside the table: an unknown path of the API, or perhaps a page or asset of the web client.
-fn admit_unknown(request: &Request<'_>, turn: &mut Turn<'_>) -> Handled {
+fn admit_unknown(request: &Request<'_>, turn: &Turn<'_>) -> Handled {
     let is_api = matches!(request.path.first().map(|part| &**part), Some("api" | "ws" | "debug"));
     if is_api {
         // The page of a foreign site learns nothing, not even which paths there are.

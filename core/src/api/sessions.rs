@@ -35,7 +35,7 @@ pub(super) fn end_others(_call: Call<'_, '_>, who: Identity) -> Handled {
 }
 
 /// The sessions that a command ended, whose tokens are refused on this node from here on.
-pub(super) fn ended(written: Written, turn: &mut Turn<'_>) -> Vec<SessionId> {
+pub(super) fn ended(written: Written, turn: &Turn<'_>) -> Vec<SessionId> {
     let Written::Ended(ended) = written else { unexpected("a command that ends sessions") };
     turn.node.ended.insert(ended.iter().copied(), turn.now);
     ended
