@@ -52,13 +52,17 @@ impl Server {
     /// Start all threads and open the listeners.
     pub fn start(config: Config, keys: Keys, mut stores: Stores, clock: Clock) -> Result<Server> {
         end_the_process_with_a_panicking_thread();
-        let limits = SocketLimits { send_buffer_bytes: config.send_buffer_bytes, notsent_lowat_bytes: config.notsent_lowat_bytes };
-        let app = TcpListener::bind(SocketAddr::new(config.app_host, config.app_port), limits)
+        let limits = SocketLimits {
+            send_buffer_bytes: config.send_buffer_bytes,
+            receive_buffer_bytes: config.receive_buffer_bytes,
+            notsent_lowat_bytes: config.notsent_lowat_bytes,
+        };
+        let app = TcpListener::bind(SocketAddr::new(config.app_host, config.app_port), config.backlog, limits)
             .with_context(|| format!("APP_PORT: cannot listen on {}:{}", config.app_host, config.app_port))?;
         let address = app.local_address()?;
         let mut doors = vec![Door { listener: AnyListener::Tcp(app), port: Port::App }];
         if let Some(port) = config.admin_port {
-            let admin = TcpListener::bind(SocketAddr::new(config.app_host, port), limits).with_context(|| format!("ADMIN_PORT: cannot listen on port {port}"))?;
+            let admin = TcpListener::bind(SocketAddr::new(config.app_host, port), config.backlog, limits).with_context(|| format!("ADMIN_PORT: cannot listen on port {port}"))?;
             doors.push(Door { listener: AnyListener::Tcp(admin), port: Port::Admin });
         }
         if let Some(path) = &config.app_socket {
@@ -128,6 +132,7 @@ impl Server {
             view_frames_max: config.view_frames_max,
             view_bytes_max: config.view_bytes_max,
             stall_ms: config.stall_timeout_ms(),
+            asks_max: config.catch_up_max,
             drain_spread_ms: DRAIN_SPREAD_MS,
         };
         let loads: Vec<_> = hands.iter().map(|hand| Arc::clone(&hand.load)).collect();

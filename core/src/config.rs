@@ -163,8 +163,6 @@ settings! {
 
     /// Connections of the node.
     "CONNECTIONS_MAX", connections_max: usize = Preset::Text("100000"), must(integer(1..=10_000_000));
-    /// Connections of the node that have not shown a token.
-    "UNAUTHENTICATED_MAX", unauthenticated_max: usize = Preset::Text("10000"), must(integer(1..=10_000_000));
     /// Connections that the system keeps for us until they are accepted.
     "BACKLOG", backlog: u32 = Preset::Text("4096"), must(integer(1..=65_535));
     /// Rooms of a connection.

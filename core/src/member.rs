@@ -77,6 +77,8 @@ pub struct CatchUp {
 pub enum Stand {
     /// What follows `after` is still to be asked for.
     Behind,
+    /// Waits for its turn to ask.
+    Queued,
     /// Asked for, with this tag.
     Asked(u32),
     /// A held member of the view: live once what is owed here is out.

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use chatroom_core::id::{ConnId, ReactorId};
+use chatroom_core::id::{ConnId, ReactorId, RoomId};
 use chatroom_core::mail::{CallAnswer, Effect, HasherMail, JoinError, LaneMail, ReactorMail, ReaderMail, Ticket, WorkerMail};
 use chatroom_core::member::Asked;
 use chatroom_core::node::Node;
@@ -43,6 +43,8 @@ pub struct ReactorLimits {
     pub view_bytes_max: usize,
     /// A connection that takes no byte for this long while something waits is closed with 4413.
     pub stall_ms: u64,
+    /// Questions to room workers about what connections have missed, that may wait for their answers at a time.
+    pub asks_max: usize,
     /// Clients are sent away over this time when the server drains.
     pub drain_spread_ms: u64,
 }
@@ -59,6 +61,9 @@ pub struct Reactor<S> {
     /// Connections whose ask found no place: offered again with the next timeout.
     later: Vec<ConnId>,
     later_ms: u64,
+    asks_in_flight: usize,
+    /// Connections that would ask and must wait.
+    asks_waiting: VecDeque<(ConnId, RoomId)>,
     /// What must reach its mailbox and found no place.
     debts: VecDeque<Effect>,
     wheel: Timer<ConnId>,
@@ -95,6 +100,8 @@ impl<S: Stream> Reactor<S> {
             active: VecDeque::new(),
             later: Vec::new(),
             later_ms: 0,
+            asks_in_flight: 0,
+            asks_waiting: VecDeque::new(),
             debts: VecDeque::new(),
             wheel: Timer::new(WHEEL_TICK_MS, now.mono_ms),
             expired: Vec::new(),
@@ -487,7 +494,7 @@ impl<S: Stream> Reactor<S> {
         self.slots.remove(slot);
     }
 
-    fn joining(&mut self, conn: ConnId, room: chatroom_core::id::RoomId, tag: u32) -> Option<Asked> {
+    fn joining(&mut self, conn: ConnId, room: RoomId, tag: u32) -> Option<Asked> {
         let chat = self.slots.get(conn)?.chat()?;
         match &chat.session.membership(room)?.at {
             chatroom_core::member::At::Joining(joining) if joining.tag == Some(tag) => Some(joining.asked()),

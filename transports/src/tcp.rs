@@ -14,6 +14,8 @@ use crate::stream::{Listener, Peer, Stream};
 pub struct SocketLimits {
     /// `SO_SNDBUF`, bytes; 0 leaves the kernel's own growing buffer.
     pub send_buffer_bytes: usize,
+    /// `SO_RCVBUF`, bytes; 0 leaves the kernel's own growing buffer.
+    pub receive_buffer_bytes: usize,
     /// `TCP_NOTSENT_LOWAT`, bytes: unsent bytes beyond this make the socket unwritable, so that a slow reader's backlog stays
     /// with us, where it is a cursor and not a copy.
     pub notsent_lowat_bytes: u32,
@@ -25,23 +27,24 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-    pub const BACKLOG: i32 = 4096;
-
-    /// Bind; port 0 asks the system for one.
-    pub fn bind(address: SocketAddr, limits: SocketLimits) -> io::Result<TcpListener> {
+    /// Bind; port 0 asks the system for one. `backlog`: connections that may wait to be accepted, which the kernel caps at
+    /// `net.core.somaxconn`.
+    pub fn bind(address: SocketAddr, backlog: u32, limits: SocketLimits) -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
         socket.set_nonblocking(true)?;
+        // Accepted sockets inherit both.
         if limits.send_buffer_bytes > 0 {
-            // Accepted sockets inherit it.
             socket.set_send_buffer_size(limits.send_buffer_bytes)?;
         }
+        if limits.receive_buffer_bytes > 0 {
+            socket.set_recv_buffer_size(limits.receive_buffer_bytes)?;
+        }
         socket.bind(&address.into())?;
-        socket.listen(Self::BACKLOG)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         Ok(TcpListener { inner: mio::net::TcpListener::from_std(socket.into()), limits })
     }
 

@@ -13,9 +13,6 @@ use crate::connection::{Chat, Connection, Echo, State};
 use crate::stream::Stream;
 use crate::websocket::{Control, Data, Event, Limits, OpCode, close_frame, frame};
 
-/// Answers that may wait or be on their way before a connection is no longer read (DESIGN.md 3: a place is reserved for
-/// each answer when its request is let in).
-const ANSWERS_MAX: usize = 64;
 /// `/debug/echo` takes messages of up to this size.
 const ECHO_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// An echo connection without traffic for this long is closed.
@@ -36,10 +33,12 @@ enum Progress {
 impl<S: Stream> Reactor<S> {
     /// A chat connection takes more frames: its answers have places, and nothing older waits.
     pub(super) fn takes_frames(&mut self, conn: ConnId) -> bool {
+        let answers_max = self.node.config.answers_max;
         let Some(connection) = self.slots.get(conn) else { return false };
         let waiting = connection.waiting_parts();
         match &connection.state {
-            State::Chat(chat) => waiting + chat.session.in_flight() < ANSWERS_MAX,
+            // A place for each answer is reserved when its request is let in.
+            State::Chat(chat) => waiting + chat.session.in_flight() < answers_max,
             State::Echo(_) => waiting == 0,
             State::Http(_) | State::Closing { .. } => true,
         }
@@ -88,7 +87,7 @@ impl<S: Stream> Reactor<S> {
     }
 
     fn handle_chat_bytes(&mut self, conn: ConnId, bytes: &mut [u8], now: Now, out: &mut Vec<Effect>) -> Progress {
-        let limits = Limits { frame_bytes_max: self.node.config.frame_bytes_max, skip_bytes_max: SKIP_BYTES_MAX, binary: false };
+        let limits = Limits { frame_bytes_max: self.node.config.frame_bytes_max, skip_bytes_max: self.node.config.frame_skip_bytes_max, binary: false };
         let mut at = 0;
         while at < bytes.len() {
             if !self.takes_frames(conn) {
@@ -278,5 +277,3 @@ enum Outcome {
 }
 
 const CLOSE_NORMAL: u16 = 1000;
-/// PROTOCOL.md 3: a longer message of up to 1 MiB is skipped, beyond that 1009 closes.
-const SKIP_BYTES_MAX: usize = 1024 * 1024;

@@ -231,6 +231,7 @@ impl<S: Stream> Reactor<S> {
 
     /// The worker's answer to an ask.
     pub(super) fn handle_page(&mut self, conn: ConnId, room: RoomId, tag: u32, page: Arc<Page>) {
+        self.ask_ended();
         let Some(profile) = self.catch_up(conn, room).filter(|catch_up| catch_up.stand == Stand::Asked(tag)).map(|catch_up| catch_up.profile) else { return };
         let stand = if page.reaches_head {
             let view = self.views.at_head(room, page.to);
@@ -249,8 +250,23 @@ impl<S: Stream> Reactor<S> {
         self.activate(conn.slot);
     }
 
+    /// One ask fewer is with the workers: a connection that waits may make its own.
+    fn ask_ended(&mut self) {
+        self.asks_in_flight = self.asks_in_flight.saturating_sub(1);
+        while let Some((conn, room)) = self.asks_waiting.pop_front() {
+            if let Some(catch_up) = self.catch_up(conn, room)
+                && catch_up.stand == Stand::Queued
+            {
+                catch_up.stand = Stand::Behind;
+                self.activate(conn.slot);
+                return;
+            }
+        }
+    }
+
     /// An ask found the worker's mailbox full: it is made again.
     pub(super) fn ask_refused(&mut self, conn: ConnId, room: RoomId, tag: u32) {
+        self.ask_ended();
         if let Some(catch_up) = self.catch_up(conn, room)
             && catch_up.stand == Stand::Asked(tag)
         {
@@ -458,6 +474,13 @@ impl<S: Stream> Reactor<S> {
                     }
                     At::CatchingUp(catch_up) => match catch_up.stand {
                         Stand::Behind => {
+                            if self.asks_in_flight >= self.limits.asks_max {
+                                // Goes on when an answer to another ask makes room.
+                                catch_up.stand = Stand::Queued;
+                                self.asks_waiting.push_back((conn, room));
+                                break;
+                            }
+                            self.asks_in_flight += 1;
                             self.next_tag = self.next_tag.wrapping_add(1);
                             catch_up.stand = Stand::Asked(self.next_tag);
                             let patience = if framing == Framing::Sse { Patience::Endless } else { Patience::Replay };
@@ -472,7 +495,7 @@ impl<S: Stream> Reactor<S> {
                             out.push(Effect::Worker(room, ask));
                             break;
                         }
-                        Stand::Asked(_) => break,
+                        Stand::Queued | Stand::Asked(_) => break,
                         Stand::AtHead { view, member } => {
                             membership.at = At::Live { view, member };
                             self.views.at(view).member_mut(member).held = false;
@@ -525,7 +548,7 @@ impl<S: Stream> Reactor<S> {
             At::Joining(_) => return None,
             At::CatchingUp(catch_up) => match catch_up.stand {
                 Stand::AtHead { view, member } => Some((view, member)),
-                Stand::Behind | Stand::Asked(_) => None,
+                Stand::Behind | Stand::Queued | Stand::Asked(_) => None,
             },
             &At::Live { view, member } => Some((view, member)),
         };
