@@ -228,3 +228,6 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
         .map(Timestamp::from_ms)
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
+
+#[cfg(test)]
+mod tests;
