@@ -35,6 +35,7 @@ pub use answer::{Answer, Header, Refused};
 pub use events::StreamRequest;
 pub use identity::{Identity, authenticate};
 pub use routes::body_bytes_max;
+pub(crate) use routes::{ROUTES, Route};
 pub use upgrade::{ChatSocket, Socket, UpgradeRequest};
 
 use answer::Context;

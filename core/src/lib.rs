@@ -17,6 +17,7 @@ pub mod mailbox;
 pub mod member;
 pub mod metrics;
 pub mod node;
+pub mod openapi;
 pub mod origin;
 pub mod password;
 pub mod room;

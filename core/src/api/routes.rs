@@ -8,14 +8,17 @@ use super::identity::{Identity, authenticate};
 use super::{Method, Port, Request, account, events, messages, online, rooms, service, sessions, upgrade};
 use crate::config::Config;
 use crate::node::Node;
+use crate::openapi::{Doc, endpoints};
 use crate::wire::ErrorCode;
 
 /// One method of one path.
-pub(super) struct Route {
-    pub(super) method: Method,
+pub(crate) struct Route {
+    pub(crate) method: Method,
     /// Literal parts, and parts in braces that take anything.
-    pub(super) path: &'static str,
+    pub(crate) path: &'static str,
     pub(super) endpoint: Endpoint,
+    /// What the OpenAPI document says of it.
+    pub(crate) doc: &'static Doc,
 }
 
 /// What an endpoint is called with.
@@ -34,38 +37,46 @@ pub(super) enum Endpoint {
 }
 
 /// PROTOCOL.md section 2. Of two patterns that fit, the first counts.
-pub(super) static ROUTES: &[Route] = {
+pub(crate) static ROUTES: &[Route] = {
     use Endpoint::{Open, Private, Probe, Socket, Stream};
     use Method::{Delete, Get, Patch, Post};
-    const fn route(method: Method, path: &'static str, endpoint: Endpoint) -> Route {
-        Route { method, path, endpoint }
+    const fn route(method: Method, path: &'static str, endpoint: Endpoint, doc: &'static Doc) -> Route {
+        Route { method, path, endpoint, doc }
     }
     &[
-        route(Post, "/api/v1/auth/register", Open(account::register)),
-        route(Post, "/api/v1/auth/login", Open(account::login)),
-        route(Post, "/api/v1/auth/refresh", Open(account::refresh)),
-        route(Post, "/api/v1/auth/logout", Open(account::logout)),
-        route(Post, "/api/v1/auth/password", Private(account::change_password)),
-        route(Get, "/api/v1/sessions", Private(sessions::list)),
-        route(Delete, "/api/v1/sessions/others", Private(sessions::end_others)),
-        route(Delete, "/api/v1/sessions/{id}", Private(sessions::end)),
-        route(Get, "/api/v1/users/me", Private(account::me)),
-        route(Get, "/api/v1/rooms", Private(rooms::list)),
-        route(Post, "/api/v1/rooms", Private(rooms::create)),
-        route(Get, "/api/v1/rooms/{id}", Private(rooms::show)),
-        route(Get, "/api/v1/rooms/{id}/messages", Private(messages::page)),
-        route(Post, "/api/v1/rooms/{id}/messages", Private(messages::send)),
-        route(Patch, "/api/v1/rooms/{id}/messages/{seq}", Private(messages::edit)),
-        route(Delete, "/api/v1/rooms/{id}/messages/{seq}", Private(messages::delete)),
-        route(Get, "/api/v1/rooms/{id}/events", Stream(events::show)),
-        route(Get, "/api/v1/rooms/{id}/online", Private(online::show)),
-        route(Get, "/ws", Socket(upgrade::chat)),
-        route(Get, "/livez", Probe(service::livez)),
-        route(Get, "/readyz", Probe(service::readyz)),
-        route(Get, "/health", Probe(service::health)),
-        route(Get, "/metrics", Probe(service::metrics)),
-        route(Get, "/debug/echo", Socket(upgrade::echo)),
-        route(Post, "/debug/echo", Open(service::echo)),
+        route(Post, "/api/v1/auth/register", Open(account::register), &endpoints::REGISTER),
+        route(Post, "/api/v1/auth/login", Open(account::login), &endpoints::LOGIN),
+        route(Post, "/api/v1/auth/refresh", Open(account::refresh), &endpoints::REFRESH),
+        route(Post, "/api/v1/auth/logout", Open(account::logout), &endpoints::LOGOUT),
+        route(Post, "/api/v1/auth/password", Private(account::change_password), &endpoints::PASSWORD),
+        route(Get, "/api/v1/sessions", Private(sessions::list), &endpoints::SESSIONS),
+        route(
+            Delete,
+            "/api/v1/sessions/others",
+            Private(sessions::end_others),
+            &endpoints::END_OTHER_SESSIONS,
+        ),
+        route(Delete, "/api/v1/sessions/{id}", Private(sessions::end), &endpoints::END_SESSION),
+        route(Get, "/api/v1/users/me", Private(account::me), &endpoints::ME),
+        route(Get, "/api/v1/rooms", Private(rooms::list), &endpoints::ROOMS),
+        route(Post, "/api/v1/rooms", Private(rooms::create), &endpoints::CREATE_ROOM),
+        route(Get, "/api/v1/rooms/{id}", Private(rooms::show), &endpoints::ROOM),
+        route(Get, "/api/v1/rooms/{id}/messages", Private(messages::page), &endpoints::MESSAGES),
+        route(Post, "/api/v1/rooms/{id}/messages", Private(messages::send), &endpoints::SEND),
+        route(Patch, "/api/v1/rooms/{id}/messages/{seq}", Private(messages::edit), &endpoints::EDIT),
+        route(Delete, "/api/v1/rooms/{id}/messages/{seq}", Private(messages::delete), &endpoints::DELETE),
+        route(Get, "/api/v1/rooms/{id}/events", Stream(events::show), &endpoints::EVENTS),
+        route(Get, "/api/v1/rooms/{id}/online", Private(online::show), &endpoints::ONLINE),
+        route(Get, "/api/v1/openapi.json", Open(service::openapi), &endpoints::OPENAPI),
+        route(Get, "/api/v1/asyncapi.json", Open(service::asyncapi), &endpoints::ASYNCAPI),
+        route(Get, "/docs", Open(service::docs), &endpoints::DOCS),
+        route(Get, "/ws", Socket(upgrade::chat), &endpoints::SOCKET),
+        route(Get, "/livez", Probe(service::livez), &endpoints::LIVEZ),
+        route(Get, "/readyz", Probe(service::readyz), &endpoints::READYZ),
+        route(Get, "/health", Probe(service::health), &endpoints::HEALTH),
+        route(Get, "/metrics", Probe(service::metrics), &endpoints::METRICS),
+        route(Get, "/debug/echo", Socket(upgrade::echo), &endpoints::ECHO_SOCKET),
+        route(Post, "/debug/echo", Open(service::echo), &endpoints::ECHO),
     ]
 };
 
@@ -158,7 +169,21 @@ fn match_path<'a>(pattern: &str, path: &'a [Cow<'a, str>]) -> Option<Params<'a>>
 }
 
 impl Route {
-    fn takes(&self, method: Method) -> bool {
+    /// Asked by monitors: no token, no limit, no origin.
+    pub(crate) fn is_probe(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Probe(_))
+    }
+
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Socket(_))
+    }
+
+    /// Nobody gets further without an access token.
+    pub(crate) fn needs_token(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Private(_) | Endpoint::Stream(_))
+    }
+
+    pub(super) fn takes(&self, method: Method) -> bool {
         self.method == method
             || (method == Method::Head
                 && self.method == Method::Get

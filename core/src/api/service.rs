@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
-use super::answer::{Refused, Reply};
+use super::answer::{JSON, Refused, Reply};
 use super::call::{Call, Handled};
 use crate::node::VERSION;
+use crate::openapi::{Document, asyncapi_document, content_security_policy, docs_page, openapi_document};
 use crate::wire::{Broker, Database, HealthBody, HealthStatus};
 
 /// `GET /livez`: whoever gets this answer has met a loop that turns.
@@ -47,6 +48,37 @@ pub(super) fn metrics(call: Call<'_, '_>) -> Handled {
 }
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) fn openapi(call: Call<'_, '_>) -> Handled {
+    Ok(document(&call, JSON, openapi_document()).into())
+}
+
+pub(super) fn asyncapi(call: Call<'_, '_>) -> Handled {
+    Ok(document(&call, JSON, asyncapi_document()).into())
+}
+
+/// `GET /docs`: both to be read.
+pub(super) fn docs(call: Call<'_, '_>) -> Handled {
+    let page = document(&call, "text/html; charset=utf-8", docs_page());
+    Ok(page.with_header("Content-Security-Policy", content_security_policy()).into())
+}
+
+/// A document changes with the server only: whoever has it already is told so.
+fn document(call: &Call<'_, '_>, content_type: &'static str, document: &'static Document) -> Reply {
+    let known = call.request.if_none_match.is_some_and(|known| {
+        known
+            .split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|tag| tag == "*" || tag == document.etag)
+    });
+    let reply = if known {
+        Reply { status: 304, ..Reply::default() }
+    } else {
+        let body = document.bytes.clone();
+        Reply { status: 200, content_type: Some(content_type), body, ..Reply::default() }
+    };
+    reply.with_header("ETag", document.etag.as_str()).with_header("Cache-Control", "no-cache")
+}
 
 /// `POST /debug/echo`: the body again. Never as something that a browser would show.
 pub(super) fn echo(call: Call<'_, '_>) -> Handled {

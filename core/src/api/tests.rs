@@ -21,6 +21,7 @@ use super::*;
 use crate::config::{Config, Inputs};
 use crate::event::User;
 use crate::id::{Seq, SessionId, UserId};
+use crate::openapi;
 use crate::origin::{Origin, OriginRules};
 use crate::store::{RoomRow, StoreError, UserRow};
 use crate::text::{RoomName, Username};
@@ -168,6 +169,7 @@ impl Server {
             match step {
                 Step::Done(answer) => {
                     check(&answer);
+                    check_documented(sent.method, &answer);
                     return *answer;
                 }
                 Step::Ask(flow, ask) => {
@@ -205,6 +207,25 @@ fn check(answer: &Answer) {
         _ => return,
     };
     assert!(header(answer, needed).is_some_and(|value| !value.is_empty()), "{needed}");
+}
+
+/// What an endpoint answers stands in the OpenAPI document.
+fn check_documented(method: Method, answer: &Answer) {
+    let routes = || ROUTES.iter().filter(|route| route.path == answer.route);
+    let Some(route) = routes().find(|route| route.takes(method)) else {
+        assert!(routes().next().is_none() || matches!(answer.status, 204 | 403 | 404 | 405 | 429));
+        return;
+    };
+    match answer.code {
+        // There is no path at all for this client.
+        Some(ErrorCode::NotFound) if json(answer)["detail"] == "There is no such path." => {}
+        Some(code) => {
+            assert!(openapi::errors(route).contains(&code), "{} may not refuse with {code:?}", route.path)
+        }
+        None => {
+            assert!(openapi::statuses(route).contains(&answer.status), "{}: {}", route.path, answer.status)
+        }
+    }
 }
 
 fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {

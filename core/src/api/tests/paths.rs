@@ -171,7 +171,7 @@ fn a_handshake_brings_its_token_in_one_of_three_ways_or_not() {
         get("/ws?room_id=5&since=7&epoch=e-1&hb=1").by(&token),
         Sent { subprotocols: subprotocols.clone(), ..get("/ws?room_id=5&since=7&epoch=e-1&hb=1") },
         Sent {
-            subprotocols: subprotocols.clone(),
+            subprotocols,
             ..get(format!("/ws?room_id=5&since=7&epoch=e-1&hb=1&token={token}")).by(&token)
         },
     ];
@@ -329,4 +329,34 @@ fn a_flow_without_an_answer_in_time_is_unavailable() {
     let answer = flow.give_up();
     check(&answer);
     assert_eq!((code(&answer), answer.route), (Some("unavailable"), "/api/v1/rooms"));
+}
+
+#[test]
+fn the_documents_are_there_and_known_by_their_tags() {
+    let mut server = Server::new(&[]);
+    for (path, content_type) in [
+        ("/api/v1/openapi.json", "application/json"),
+        ("/api/v1/asyncapi.json", "application/json"),
+        ("/docs", "text/html; charset=utf-8"),
+    ] {
+        let answer = server.answer(&get(path));
+        assert_eq!((answer.status, answer.content_type), (200, Some(content_type)));
+        assert_eq!(header(&answer, "Cache-Control"), Some("no-cache"));
+        let etag = header(&answer, "ETag").unwrap();
+        for (known, expected) in [
+            (etag.to_owned(), 304),
+            (format!("\"other\", W/{etag}"), 304),
+            ("*".to_owned(), 304),
+            ("\"other\"".to_owned(), 200),
+        ] {
+            let again = server.answer(&Sent { if_none_match: Some(known.clone()), ..get(path) });
+            assert_eq!((again.status, header(&again, "ETag")), (expected, Some(etag)), "{known}");
+        }
+    }
+    let policy = server.answer(&get("/docs"));
+    assert!(
+        header(&policy, "Content-Security-Policy")
+            .unwrap()
+            .starts_with("default-src 'none'; style-src 'sha256-")
+    );
 }
