@@ -68,15 +68,11 @@ pub struct OriginRules {
 }
 
 impl OriginRules {
-    /// What a server with this configuration allows, that got this port.
-    pub fn new(config: &Config, bound_port: u16) -> OriginRules {
+    /// What a server with this configuration allows that is bound to this address.
+    pub fn of(config: &Config, bound: SocketAddr) -> OriginRules {
         let configured = config.public_url.iter().chain(&config.allowed_origins);
         let rules = OriginRules::only(configured.filter_map(|url| Origin::of_url(url)));
-        if config.is_production() {
-            rules
-        } else {
-            rules.with_bound_address(SocketAddr::new(config.app_host, bound_port), config.tls().is_some())
-        }
+        if config.is_production() { rules } else { rules.with_bound_address(bound, config.tls().is_some()) }
     }
 
     /// These origins and no others.
@@ -124,6 +120,7 @@ fn is_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Inputs;
 
     #[test]
     fn a_url_has_the_origin_that_browsers_send() {
@@ -183,5 +180,27 @@ mod tests {
         let everywhere = OriginRules::default().with_bound_address("0.0.0.0:80".parse().unwrap(), false);
         assert!(everywhere.allows(Some("http://localhost")));
         assert!(!everywhere.allows(Some("http://0.0.0.0")));
+    }
+
+    #[test]
+    fn the_bound_address_counts_in_development_only() {
+        let config = |settings: &[(&str, &str)]| {
+            let environment = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            Config::load(&Inputs { environment: environment.collect(), ..Inputs::default() }).unwrap()
+        };
+        let bound = "127.0.0.1:8080".parse().unwrap();
+        let named = ("CHATROOM_PUBLIC_URL", "https://Chat.example/");
+        let more = ("CHATROOM_ALLOWED_ORIGINS", "https://a.example, https://b.example:8443");
+        let secret = ("JWT_SECRET", "8Yd-core-tests-hN3pQ5vX7z-2kLm9-wRt4");
+        for (settings, own) in
+            [(&[named, more][..], true), (&[named, more, secret, ("APP_ENV", "production")], false)]
+        {
+            let rules = OriginRules::of(&config(settings), bound);
+            for origin in ["https://chat.example", "https://a.example", "https://b.example:8443"] {
+                assert!(rules.allows(Some(origin)), "{origin}");
+            }
+            assert_eq!(rules.allows(Some("http://localhost:8080")), own);
+            assert!(!rules.allows(Some("http://localhost:80")));
+        }
     }
 }
