@@ -41,6 +41,9 @@ export function Shell({ client, me }: { readonly client: ChatClient; readonly me
   const wide = useMedia("(min-width: 68rem)");
   const close = useCallback(() => setDrawer(undefined), []);
 
+  useEffect(() => {
+    if (room === undefined) document.title = "ChatRoom";
+  }, [room]);
   useEffect(() => joined.follow(roomId), [joined, roomId]);
   useEffect(
     () => client.onRefusal((refusal) => toast(problemText(texts, refusal.item.code ?? ""))),
@@ -88,6 +91,11 @@ export function Shell({ client, me }: { readonly client: ChatClient; readonly me
             onLeave={() => leave(room.id)}
             onGone={() => leave(room.id)}
           />
+        ) : narrow && place.kind === "lobby" ? (
+          // On a small screen the list of rooms is the start.
+          <main className="side" aria-label={texts.rooms}>
+            {side}
+          </main>
         ) : (
           <Lobby lead={openRooms} lost={place.kind === "lost"} me={me} onCreate={() => setDrawer("create")} />
         )}
@@ -153,9 +161,6 @@ interface LobbyProps {
 
 function Lobby({ lead, lost, me, onCreate }: LobbyProps) {
   const texts = useTexts();
-  useEffect(() => {
-    document.title = "ChatRoom";
-  }, []);
   return (
     <main className="lobby">
       {lead && <div className="lobby-head">{lead}</div>}
