@@ -49,7 +49,14 @@ fn file(name: &str, encoding: Encoding) -> Option<Asset> {
         std::borrow::Cow::Owned(bytes) => bytes.into(),
     };
     let is_page = name.ends_with(".html");
-    Some(Asset { bytes, content_type: content_type(name), encoding, etag, immutable: name.starts_with("assets/"), is_page })
+    Some(Asset {
+        bytes,
+        content_type: content_type(name),
+        encoding,
+        etag,
+        immutable: name.starts_with("assets/"),
+        is_page,
+    })
 }
 
 fn content_type(name: &str) -> &'static str {

@@ -10,7 +10,9 @@ pub const PARTS: Parts = Parts { tls: false, postgres: true, redis: false };
 
 /// The configuration of this process.
 pub fn load() -> Result<Config, ConfigError> {
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     let dotenv = match dotenvy::from_path_iter(".env") {
         Ok(pairs) => pairs.collect::<Result<Vec<_>, _>>().map_err(|error| bad_dotenv(&error))?,
         Err(error) if error.not_found() => Vec::new(),

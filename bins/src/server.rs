@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::panic;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
@@ -57,16 +57,21 @@ impl Server {
             receive_buffer_bytes: config.receive_buffer_bytes,
             notsent_lowat_bytes: config.notsent_lowat_bytes,
         };
-        let app = TcpListener::bind(SocketAddr::new(config.app_host, config.app_port), config.backlog, limits)
-            .with_context(|| format!("APP_PORT: cannot listen on {}:{}", config.app_host, config.app_port))?;
+        let app =
+            TcpListener::bind(SocketAddr::new(config.app_host, config.app_port), config.backlog, limits)
+                .with_context(|| {
+                    format!("APP_PORT: cannot listen on {}:{}", config.app_host, config.app_port)
+                })?;
         let address = app.local_address()?;
         let mut doors = vec![Door { listener: AnyListener::Tcp(app), port: Port::App }];
         if let Some(port) = config.admin_port {
-            let admin = TcpListener::bind(SocketAddr::new(config.app_host, port), config.backlog, limits).with_context(|| format!("ADMIN_PORT: cannot listen on port {port}"))?;
+            let admin = TcpListener::bind(SocketAddr::new(config.app_host, port), config.backlog, limits)
+                .with_context(|| format!("ADMIN_PORT: cannot listen on port {port}"))?;
             doors.push(Door { listener: AnyListener::Tcp(admin), port: Port::Admin });
         }
         if let Some(path) = &config.app_socket {
-            let socket = chatroom_transports::unix::UnixListener::bind(path).with_context(|| format!("APP_SOCKET: cannot listen on {}", path.display()))?;
+            let socket = chatroom_transports::unix::UnixListener::bind(path)
+                .with_context(|| format!("APP_SOCKET: cannot listen on {}", path.display()))?;
             doors.push(Door { listener: AnyListener::Unix(socket), port: Port::App });
         }
 
@@ -77,14 +82,22 @@ impl Server {
         let metrics = Metrics::new();
         let text = Arc::clone(&metrics);
         let origins = OriginRules::of(&config, address);
-        let node = Arc::new(Node::new(config, keys, origins, u16::try_from(reactors).unwrap_or(u16::MAX), Box::new(move || text.text())));
+        let node = Arc::new(Node::new(
+            config,
+            keys,
+            origins,
+            u16::try_from(reactors).unwrap_or(u16::MAX),
+            Box::new(move || text.text()),
+        ));
         let config = &node.config;
         if let Some(reader) = stores.readers.first_mut() {
-            threads::recall_ended(reader.as_mut(), &node, clock.now()).context("the database does not answer")?;
+            threads::recall_ended(reader.as_mut(), &node, clock.now())
+                .context("the database does not answer")?;
         }
 
         let polls = (0..reactors).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-        let (mut mail_tx, mut mail_rx, mut socket_rx, mut hands) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut mail_tx, mut mail_rx, mut socket_rx, mut hands) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for poll in &polls {
             let wake = Arc::new(waker(poll.registry())?);
             let wake_too = Arc::clone(&wake);
@@ -99,7 +112,13 @@ impl Server {
         let (lane_tx, lane_rx) = mailboxes(stores.writers.len(), config.lane_mailbox_max);
         let (reader_tx, reader_rx) = mailbox(config.reader_mailbox_max);
         let (hasher_tx, hasher_rx) = mailbox(config.hash_queue_max);
-        let post = Post { reactors: mail_tx, workers: worker_tx, lanes: lane_tx, readers: reader_tx, hashers: hasher_tx };
+        let post = Post {
+            reactors: mail_tx,
+            workers: worker_tx,
+            lanes: lane_tx,
+            readers: reader_tx,
+            hashers: hasher_tx,
+        };
 
         let room_limits = RoomLimits {
             recent_events_max: config.recent_events_max,
@@ -113,15 +132,23 @@ impl Server {
             let post = post.clone();
             spawn(format!("room-worker-{index}"), move || threads::run_worker(worker, &mail, &post, clock))?;
         }
-        let lane_limits = LaneLimits { batch_events_max: config.batch_events_max, batch_bytes_max: config.batch_bytes_max, queue_max: config.lane_mailbox_max };
+        let lane_limits = LaneLimits {
+            batch_events_max: config.batch_events_max,
+            batch_bytes_max: config.batch_bytes_max,
+            queue_max: config.lane_mailbox_max,
+        };
         for (index, (store, mail)) in stores.writers.into_iter().zip(lane_rx).enumerate() {
             let lane = Lane::new(store, lane_limits);
             let (post, node, metrics) = (post.clone(), Arc::clone(&node), Arc::clone(&metrics));
-            spawn(format!("lane-{index}"), move || threads::run_lane(lane, &mail, &post, clock, &node, &metrics))?;
+            spawn(format!("lane-{index}"), move || {
+                threads::run_lane(lane, &mail, &post, clock, &node, &metrics)
+            })?;
         }
         for (index, store) in stores.readers.into_iter().enumerate() {
             let (mail, post, node) = (reader_rx.clone(), post.clone(), Arc::clone(&node));
-            spawn(format!("reader-{index}"), move || threads::run_reader(store, &mail, &post, clock, &node, index == 0))?;
+            spawn(format!("reader-{index}"), move || {
+                threads::run_reader(store, &mail, &post, clock, &node, index == 0)
+            })?;
         }
         for index in 0..hashers {
             let hasher = Hasher::new(config.password_cost);
@@ -140,10 +167,32 @@ impl Server {
         let inputs = polls.into_iter().zip(mail_rx).zip(socket_rx).zip(loads).enumerate();
         for (index, (((poll, mail), sockets), load)) in inputs {
             let id = ReactorId(u16::try_from(index).unwrap_or(u16::MAX));
-            let reactor = Reactor::new(id, Arc::clone(&node), reactor_limits, Arc::new(WebClient), random()?, clock.now());
+            let reactor = Reactor::new(
+                id,
+                Arc::clone(&node),
+                reactor_limits,
+                Arc::new(WebClient),
+                random()?,
+                clock.now(),
+            );
             // The first accepts for all.
-            let (doors, hands) = if index == 0 { (std::mem::take(&mut doors), std::mem::take(&mut hands)) } else { (Vec::new(), Vec::new()) };
-            let driver = Driver { reactor, poll, clock, mail, sockets, post: post.clone(), doors, hands, load, connections_max: config.connections_max };
+            let (doors, hands) = if index == 0 {
+                (std::mem::take(&mut doors), std::mem::take(&mut hands))
+            } else {
+                (Vec::new(), Vec::new())
+            };
+            let driver = Driver {
+                reactor,
+                poll,
+                clock,
+                mail,
+                sockets,
+                post: post.clone(),
+                doors,
+                hands,
+                load,
+                connections_max: config.connections_max,
+            };
             let drain_ms = config.drain_ms();
             threads.push(spawn(format!("reactor-{index}"), move || driver.run(drain_ms))?);
         }
@@ -162,7 +211,10 @@ impl Server {
     pub fn drain(&self) {
         self.node.health.set_draining();
         for index in 0..self.post.reactors.len() {
-            self.post.post(Effect::Reactor(ReactorId(u16::try_from(index).unwrap_or(u16::MAX)), ReactorMail::Drain));
+            self.post.post(Effect::Reactor(
+                ReactorId(u16::try_from(index).unwrap_or(u16::MAX)),
+                ReactorMail::Drain,
+            ));
         }
     }
 
@@ -192,7 +244,8 @@ const STACK_BYTES: usize = 1024 * 1024;
 
 fn random() -> Result<ChaCha8Rng> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
     Ok(ChaCha8Rng::from_seed(seed))
 }
 

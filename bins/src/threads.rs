@@ -7,8 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chatroom_core::id::{ReactorId, Seq};
 use chatroom_core::lane::Lane;
-use chatroom_core::mail::{CallAnswer, Effect, HashJob, Hashed, HasherMail, LaneMail, ReactorMail, ReaderMail, WorkerMail};
+use chatroom_core::mail::{
+    CallAnswer, Effect, HashJob, Hashed, HasherMail, LaneMail, ReactorMail, ReaderMail, WorkerMail,
+};
 use chatroom_core::mailbox::{Post, Received, Receiver};
 use chatroom_core::metrics::Metrics;
 use chatroom_core::node::Node;
@@ -17,7 +20,6 @@ use chatroom_core::room::BLOCK_EVENTS;
 use chatroom_core::room::worker::RoomWorker;
 use chatroom_core::store::{Found, Query, Store, StoreError};
 use chatroom_core::time::{Now, Timestamp};
-use chatroom_core::id::{ReactorId, Seq};
 use chatroom_transports::poll::Clock;
 
 /// How often a reader looks for sessions that ended elsewhere, and whether the store answers (PROTOCOL.md 2: within 5 s).
@@ -30,7 +32,14 @@ const IDLE: Duration = Duration::from_secs(1);
 const WORKER_MAILS: usize = 256;
 
 /// A lane: group commit.
-pub fn run_lane(mut lane: Lane<Box<dyn Store>>, mail: &Receiver<LaneMail>, post: &Post, clock: Clock, node: &Node, metrics: &Metrics) {
+pub fn run_lane(
+    mut lane: Lane<Box<dyn Store>>,
+    mail: &Receiver<LaneMail>,
+    post: &Post,
+    clock: Clock,
+    node: &Node,
+    metrics: &Metrics,
+) {
     let mut out = Vec::new();
     loop {
         let now = clock.now();
@@ -67,13 +76,23 @@ fn note_commit(out: &[Effect], took_ms: u64, node: &Node, metrics: &Metrics, now
         match effect {
             Effect::Worker(_, WorkerMail::Committed { events, .. }) => stored += events.len(),
             Effect::Reactor(_, ReactorMail::Appended { outcome: Err(error), .. })
-            | Effect::Reactor(_, ReactorMail::Answered { answer: CallAnswer::Appended(Err(error)) | CallAnswer::Written(Err(error)), .. }) => {
+            | Effect::Reactor(
+                _,
+                ReactorMail::Answered {
+                    answer: CallAnswer::Appended(Err(error)) | CallAnswer::Written(Err(error)),
+                    ..
+                },
+            ) => {
                 if !failed {
                     tracing::error!(target: "chatroom::store", %error, "the store did not take a batch");
                 }
                 failed = true;
             }
-            Effect::Reactor(..) | Effect::Worker(..) | Effect::Lane(..) | Effect::Reader(_) | Effect::Hasher(_) => {}
+            Effect::Reactor(..)
+            | Effect::Worker(..)
+            | Effect::Lane(..)
+            | Effect::Reader(_)
+            | Effect::Hasher(_) => {}
         }
     }
     if failed {
@@ -89,7 +108,8 @@ pub fn run_worker(mut worker: RoomWorker, mail: &Receiver<WorkerMail>, post: &Po
     let mut out = Vec::new();
     loop {
         let now = clock.now();
-        let timeout = worker.next_timeout(now).map(|at| Duration::from_millis(at.saturating_sub(now.mono_ms)));
+        let timeout =
+            worker.next_timeout(now).map(|at| Duration::from_millis(at.saturating_sub(now.mono_ms)));
         let first = match mail.recv(timeout) {
             Received::Mail(first) => Some(first),
             Received::Timeout => None,
@@ -122,7 +142,14 @@ fn deliver(worker: &mut RoomWorker, post: &Post, out: &mut Vec<Effect>) {
 }
 
 /// One of the readers, which share a mailbox. The first also looks for ended sessions and at the store's health.
-pub fn run_reader(mut store: Box<dyn Store>, mail: &Receiver<ReaderMail>, post: &Post, clock: Clock, node: &Node, sweeps: bool) {
+pub fn run_reader(
+    mut store: Box<dyn Store>,
+    mail: &Receiver<ReaderMail>,
+    post: &Post,
+    clock: Clock,
+    node: &Node,
+    sweeps: bool,
+) {
     let mut swept_ms = None;
     loop {
         let now = clock.now();
@@ -149,11 +176,20 @@ fn read(store: &mut dyn Store, mail: ReaderMail, post: &Post, now: Now) {
             if let Err(error) = &found {
                 tracing::warn!(target: "chatroom::store", %error, "a read failed");
             }
-            post.post(Effect::Reactor(from.reactor, ReactorMail::Answered { conn: from.conn, call, answer: CallAnswer::Found(found) }));
+            post.post(Effect::Reactor(
+                from.reactor,
+                ReactorMail::Answered { conn: from.conn, call, answer: CallAnswer::Found(found) },
+            ));
         }
         ReaderMail::Block { room, block } => {
             let after = Seq::ZERO.plus(block.saturating_mul(BLOCK_EVENTS));
-            let query = Query::Events { room, after, before: Some(after.plus(BLOCK_EVENTS + 1)), limit: BLOCK_LIMIT, bytes_max: u32::MAX };
+            let query = Query::Events {
+                room,
+                after,
+                before: Some(after.plus(BLOCK_EVENTS + 1)),
+                limit: BLOCK_LIMIT,
+                bytes_max: u32::MAX,
+            };
             let events = match store.read(&query, now.timestamp()) {
                 Ok(Found::Events(page)) => Ok(page.map_or_else(Vec::new, |page| page.events)),
                 Ok(other) => unreachable!("a store answered Events with {other:?}"),
@@ -178,7 +214,10 @@ fn sweep(store: &mut dyn Store, post: &Post, now: Now, node: &Node) {
                 let news: Arc<[_]> = news.into();
                 for reactor in 0..post.reactors.len() {
                     let Ok(reactor) = u16::try_from(reactor) else { break };
-                    post.post(Effect::Reactor(ReactorId(reactor), ReactorMail::SessionsEnded(Arc::clone(&news))));
+                    post.post(Effect::Reactor(
+                        ReactorId(reactor),
+                        ReactorMail::SessionsEnded(Arc::clone(&news)),
+                    ));
                 }
             }
         }
@@ -192,7 +231,9 @@ fn sweep(store: &mut dyn Store, post: &Post, now: Now, node: &Node) {
 
 /// Sessions that ended before this process began: their tokens may still be about.
 pub fn recall_ended(store: &mut dyn Store, node: &Node, now: Now) -> Result<(), StoreError> {
-    let since = Timestamp::from_ms(now.wall_ms.saturating_sub(chatroom_core::node::ACCESS_LIFE_S * 1000 + LOOK_BACK_MS));
+    let since = Timestamp::from_ms(
+        now.wall_ms.saturating_sub(chatroom_core::node::ACCESS_LIFE_S * 1000 + LOOK_BACK_MS),
+    );
     if let Found::EndedSessions(sessions) = store.read(&Query::EndedSessions { since }, now.timestamp())? {
         node.ended.insert(sessions, now);
     }
@@ -211,7 +252,11 @@ pub fn run_hasher(mut hasher: Hasher, mail: &Receiver<HasherMail>, post: &Post, 
             Received::Timeout => continue,
             Received::Closed => return,
         };
-        let answer = if deadline_ms <= clock.now().mono_ms { CallAnswer::Overloaded } else { CallAnswer::Hashed(hash(&mut hasher, &job)) };
+        let answer = if deadline_ms <= clock.now().mono_ms {
+            CallAnswer::Overloaded
+        } else {
+            CallAnswer::Hashed(hash(&mut hasher, &job))
+        };
         post.post(Effect::Reactor(from.reactor, ReactorMail::Answered { conn: from.conn, call, answer }));
     }
 }
@@ -227,14 +272,20 @@ fn hash(hasher: &mut Hasher, job: &HashJob) -> Hashed {
     })
 }
 
-fn verify(hasher: &mut Hasher, password: &chatroom_core::text::Password, stored: Option<&str>) -> Result<Hashed, chatroom_core::password::HashError> {
+fn verify(
+    hasher: &mut Hasher,
+    password: &chatroom_core::text::Password,
+    stored: Option<&str>,
+) -> Result<Hashed, chatroom_core::password::HashError> {
     let verdict = match stored {
         Some(stored) => hasher.verify(password, stored)?,
         None => hasher.verify_nothing(password)?,
     };
     Ok(match verdict {
         Verdict::Correct { outdated: false } => Hashed::Verified { correct: true, rehashed: None },
-        Verdict::Correct { outdated: true } => Hashed::Verified { correct: true, rehashed: Some(hasher.hash(password, salt())?) },
+        Verdict::Correct { outdated: true } => {
+            Hashed::Verified { correct: true, rehashed: Some(hasher.hash(password, salt())?) }
+        }
         Verdict::Wrong => Hashed::Verified { correct: false, rehashed: None },
     })
 }

@@ -29,8 +29,12 @@ impl Listener for AnyListener {
 
     fn accept(&mut self) -> io::Result<(AnyStream, Peer)> {
         match self {
-            AnyListener::Tcp(listener) => listener.accept().map(|(stream, peer)| (AnyStream::Tcp(stream), peer)),
-            AnyListener::Unix(listener) => listener.accept().map(|(stream, peer)| (AnyStream::Unix(stream), peer)),
+            AnyListener::Tcp(listener) => {
+                listener.accept().map(|(stream, peer)| (AnyStream::Tcp(stream), peer))
+            }
+            AnyListener::Unix(listener) => {
+                listener.accept().map(|(stream, peer)| (AnyStream::Unix(stream), peer))
+            }
         }
     }
 }

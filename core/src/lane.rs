@@ -4,13 +4,13 @@
 //! batch gathers in the mailbox, so the busier, the larger the batch. Answers go to the reactors, committed events to the
 //! room workers. The lane blocks only inside its `Store`.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use crate::event::{Event, EventKind};
 use crate::id::{RoomId, Seq, UserId};
 use crate::mail::{CallAnswer, Caller, Effect, LaneMail, ReactorMail, Ticket, WorkerMail};
 use crate::store::{Append, Change, Command, Found, Outcome, Query, Store, StoreError, Written};
 use crate::text::Nonce;
 use crate::time::Now;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Bounds of one batch, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +100,10 @@ impl<S: Store> Lane<S> {
         }
         let (mut batch, mut writes, mut loads) = (Vec::new(), Vec::new(), Vec::new());
         let mut bytes = 0;
-        while batch.len() < self.limits.batch_events_max && bytes < self.limits.batch_bytes_max && writes.len() < WRITES_A_STEP {
+        while batch.len() < self.limits.batch_events_max
+            && bytes < self.limits.batch_bytes_max
+            && writes.len() < WRITES_A_STEP
+        {
             let Some(mail) = self.queue.pop_front() else { break };
             match mail {
                 LaneMail::Append { from, ticket, append, deadline_ms } => {
@@ -157,13 +160,24 @@ impl<S: Store> Lane<S> {
     fn commit(&mut self, mut batch: Vec<Item>, backoff_ms: u64, now: Now, out: &mut Vec<Effect>) {
         let in_doubt = backoff_ms > BACKOFF_MIN_MS;
         let twins = fold_twins(&batch);
-        let appends: Vec<Append> = batch.iter().enumerate().filter(|(i, _)| !twins.contains_key(i)).map(|(_, item)| item.append.clone()).collect();
+        let appends: Vec<Append> = batch
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| !twins.contains_key(i))
+            .map(|(_, item)| item.append.clone())
+            .collect();
         let at = now.timestamp();
         match self.store.append(&appends, at) {
             Ok(outcomes) => {
-                assert!(outcomes.len() == appends.len(), "a store answered {} of {} appends", outcomes.len(), appends.len());
+                assert!(
+                    outcomes.len() == appends.len(),
+                    "a store answered {} of {} appends",
+                    outcomes.len(),
+                    appends.len()
+                );
                 // What an attempt in doubt did store comes back as a duplicate, and the room has not heard of it yet.
-                let recalled = if in_doubt { self.recall(&appends, &outcomes, now) } else { Ok(BTreeMap::new()) };
+                let recalled =
+                    if in_doubt { self.recall(&appends, &outcomes, now) } else { Ok(BTreeMap::new()) };
                 match recalled {
                     Ok(rooms) => settle(batch, outcomes, &twins, rooms, out),
                     Err(_) => self.keep_in_doubt(batch, backoff_ms, now, out),
@@ -186,7 +200,12 @@ impl<S: Store> Lane<S> {
     }
 
     /// The events that a commit in doubt stored, by room: read back, since their workers were never told.
-    fn recall(&mut self, appends: &[Append], outcomes: &[Outcome], now: Now) -> Result<BTreeMap<RoomId, Vec<Event>>, StoreError> {
+    fn recall(
+        &mut self,
+        appends: &[Append],
+        outcomes: &[Outcome],
+        now: Now,
+    ) -> Result<BTreeMap<RoomId, Vec<Event>>, StoreError> {
         let mut spans: BTreeMap<RoomId, (Seq, Seq)> = BTreeMap::new();
         for (append, outcome) in appends.iter().zip(outcomes) {
             if let Outcome::Duplicate { seq } = *outcome {
@@ -198,7 +217,13 @@ impl<S: Store> Lane<S> {
         for (room, (first, last)) in spans {
             let mut after = first.previous();
             loop {
-                let query = Query::Events { room, after, before: Some(last.next()), limit: RECALL_PAGE, bytes_max: u32::MAX };
+                let query = Query::Events {
+                    room,
+                    after,
+                    before: Some(last.next()),
+                    limit: RECALL_PAGE,
+                    bytes_max: u32::MAX,
+                };
                 let page = match self.store.read(&query, now.timestamp())? {
                     Found::Events(page) => page,
                     other => unreachable!("a store answered Events with {other:?}"),
@@ -223,7 +248,9 @@ impl<S: Store> Lane<S> {
                 return true;
             }
             match mail {
-                LaneMail::Append { from, ticket, .. } => out.push(append_answer(*from, ticket.clone(), Err(late()))),
+                LaneMail::Append { from, ticket, .. } => {
+                    out.push(append_answer(*from, ticket.clone(), Err(late())))
+                }
                 LaneMail::Write { from, call, .. } => out.push(write_answer(*from, *call, Err(late()))),
                 LaneMail::Load { .. } => {}
             }
@@ -233,7 +260,13 @@ impl<S: Store> Lane<S> {
 }
 
 /// Tell the outcomes to who asked, and the events to the room workers.
-fn settle(batch: Vec<Item>, outcomes: Vec<Outcome>, twins: &HashMap<usize, usize>, mut rooms: BTreeMap<RoomId, Vec<Event>>, out: &mut Vec<Effect>) {
+fn settle(
+    batch: Vec<Item>,
+    outcomes: Vec<Outcome>,
+    twins: &HashMap<usize, usize>,
+    mut rooms: BTreeMap<RoomId, Vec<Event>>,
+    out: &mut Vec<Effect>,
+) {
     let mut outcomes = outcomes.into_iter();
     let mut all: Vec<Outcome> = Vec::with_capacity(batch.len());
     for (index, item) in batch.into_iter().enumerate() {
@@ -309,7 +342,10 @@ fn append_answer(from: Caller, ticket: Ticket, outcome: Result<Outcome, StoreErr
 }
 
 fn write_answer(from: Caller, call: u32, written: Result<Written, StoreError>) -> Effect {
-    Effect::Reactor(from.reactor, ReactorMail::Answered { conn: from.conn, call, answer: CallAnswer::Written(written) })
+    Effect::Reactor(
+        from.reactor,
+        ReactorMail::Answered { conn: from.conn, call, answer: CallAnswer::Written(written) },
+    )
 }
 
 fn late() -> StoreError {

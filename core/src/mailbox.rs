@@ -19,7 +19,10 @@ pub fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// A mailbox whose receiver sleeps elsewhere: `wake` ends that sleep, from any thread.
-pub fn mailbox_with_wake<T>(capacity: usize, wake: impl Fn() + Send + Sync + 'static) -> (Sender<T>, Receiver<T>) {
+pub fn mailbox_with_wake<T>(
+    capacity: usize,
+    wake: impl Fn() + Send + Sync + 'static,
+) -> (Sender<T>, Receiver<T>) {
     make(capacity, Some(Arc::new(Bell { rung: AtomicBool::new(false), wake: Box::new(wake) })))
 }
 
@@ -156,19 +159,22 @@ pub struct Post {
 
 impl Post {
     /// Deliver at once, or give the effect back: the one way for a reactor, which never waits.
-    #[expect(clippy::result_large_err, reason = "the error is the effect itself, handed back to be kept or answered")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "the error is the effect itself, handed back to be kept or answered"
+    )]
     pub fn try_post(&self, effect: Effect) -> Result<(), Effect> {
         match effect {
             Effect::Reactor(to, mail) => match self.reactor(to) {
                 Some(tx) => tx.try_send(mail).map_err(|mail| Effect::Reactor(to, mail)),
                 None => Ok(()),
             },
-            Effect::Worker(room, mail) => {
-                self.workers[share(room, self.workers.len())].try_send(mail).map_err(|mail| Effect::Worker(room, mail))
-            }
-            Effect::Lane(room, mail) => {
-                self.lanes[lane_index(room, self.lanes.len())].try_send(mail).map_err(|mail| Effect::Lane(room, mail))
-            }
+            Effect::Worker(room, mail) => self.workers[share(room, self.workers.len())]
+                .try_send(mail)
+                .map_err(|mail| Effect::Worker(room, mail)),
+            Effect::Lane(room, mail) => self.lanes[lane_index(room, self.lanes.len())]
+                .try_send(mail)
+                .map_err(|mail| Effect::Lane(room, mail)),
             Effect::Reader(mail) => self.readers.try_send(mail).map_err(Effect::Reader),
             Effect::Hasher(mail) => self.hashers.try_send(mail).map_err(Effect::Hasher),
         }

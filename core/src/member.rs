@@ -24,7 +24,10 @@ pub enum At {
     Joining(Box<Joining>),
     CatchingUp(Box<CatchUp>),
     /// Served by passes: the reactor's view, and the member's index in it.
-    Live { view: u32, member: u32 },
+    Live {
+        view: u32,
+        member: u32,
+    },
 }
 
 /// A join that has no answer yet.
@@ -43,7 +46,12 @@ pub struct Joining {
 impl Joining {
     /// What the answer needs of it.
     pub fn asked(&self) -> Asked {
-        Asked { request: self.request, wants_presence: self.wants_presence, wants_typing: self.wants_typing, again: self.again }
+        Asked {
+            request: self.request,
+            wants_presence: self.wants_presence,
+            wants_typing: self.wants_typing,
+            again: self.again,
+        }
     }
 }
 
@@ -99,7 +107,9 @@ pub struct Hello {
 pub enum Resumed {
     /// `since` was not given.
     NotAsked,
-    Yes { replay: u64 },
+    Yes {
+        replay: u64,
+    },
     No(NoResume),
 }
 

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
 
 /// All metrics of a node.
 pub struct Metrics {
@@ -41,18 +44,62 @@ impl Metrics {
     pub fn new() -> Arc<Metrics> {
         let registry = Registry::new();
         let metrics = Metrics {
-            requests: counters(&registry, "chatroom_http_requests_total", "Requests answered.", &["route", "status"]),
-            request_seconds: histograms(&registry, "chatroom_http_request_seconds", "Time to answer a request.", &["route"]),
+            requests: counters(
+                &registry,
+                "chatroom_http_requests_total",
+                "Requests answered.",
+                &["route", "status"],
+            ),
+            request_seconds: histograms(
+                &registry,
+                "chatroom_http_request_seconds",
+                "Time to answer a request.",
+                &["route"],
+            ),
             connections: gauges(&registry, "chatroom_connections", "Connections open now.", &["kind"]),
             frames_in: counter(&registry, "chatroom_frames_received_total", "WebSocket messages received."),
             deliveries: counter(&registry, "chatroom_deliveries_total", "Writes of room frames to members."),
-            refusals: counters(&registry, "chatroom_refusals_total", "Frames and requests refused.", &["code"]),
-            closes: counters(&registry, "chatroom_closes_total", "Connections closed by the server.", &["code"]),
-            commit_events: histogram(&registry, "chatroom_commit_events", "Events in one transaction.", prometheus::exponential_buckets(1.0, 2.0, 11)),
-            commit_seconds: histogram(&registry, "chatroom_commit_seconds", "Time of one transaction.", prometheus::exponential_buckets(0.0005, 2.0, 14)),
-            ack_seconds: histogram(&registry, "chatroom_ack_seconds", "Time from letting an event in to its answer.", prometheus::exponential_buckets(0.001, 2.0, 14)),
-            catch_ups: counters(&registry, "chatroom_catch_ups_total", "Connections that were behind.", &["result"]),
-            gaps: counter(&registry, "chatroom_gap_events_total", "Events that slow connections were not sent."),
+            refusals: counters(
+                &registry,
+                "chatroom_refusals_total",
+                "Frames and requests refused.",
+                &["code"],
+            ),
+            closes: counters(
+                &registry,
+                "chatroom_closes_total",
+                "Connections closed by the server.",
+                &["code"],
+            ),
+            commit_events: histogram(
+                &registry,
+                "chatroom_commit_events",
+                "Events in one transaction.",
+                prometheus::exponential_buckets(1.0, 2.0, 11),
+            ),
+            commit_seconds: histogram(
+                &registry,
+                "chatroom_commit_seconds",
+                "Time of one transaction.",
+                prometheus::exponential_buckets(0.0005, 2.0, 14),
+            ),
+            ack_seconds: histogram(
+                &registry,
+                "chatroom_ack_seconds",
+                "Time from letting an event in to its answer.",
+                prometheus::exponential_buckets(0.001, 2.0, 14),
+            ),
+            catch_ups: counters(
+                &registry,
+                "chatroom_catch_ups_total",
+                "Connections that were behind.",
+                &["result"],
+            ),
+            gaps: counter(
+                &registry,
+                "chatroom_gap_events_total",
+                "Events that slow connections were not sent.",
+            ),
             fill: gauges(&registry, "chatroom_fill", "How full a bounded thing is.", &["of"]),
             bound: gauges(&registry, "chatroom_bound", "How full it may become.", &["of"]),
             rooms: gauge(&registry, "chatroom_rooms", "Rooms that room workers hold now."),
@@ -77,7 +124,10 @@ impl Metrics {
     }
 }
 
-fn registered<T: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<T>) -> T {
+fn registered<T: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<T>,
+) -> T {
     let metric = made.expect("the names of our metrics are valid");
     registry.register(Box::new(metric.clone())).expect("no two of our metrics have one name");
     metric
@@ -99,7 +149,12 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGa
     registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: prometheus::Result<Vec<f64>>) -> Histogram {
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    buckets: prometheus::Result<Vec<f64>>,
+) -> Histogram {
     let buckets = buckets.expect("our buckets grow");
     registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
 }

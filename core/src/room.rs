@@ -117,7 +117,10 @@ impl Room {
 
     /// Nobody is there and nothing happened for the time after which a room is let go.
     pub fn is_idle(&self, limits: &RoomLimits, now_ms: u64) -> bool {
-        self.presence.is_empty() && self.reactors.is_empty() && self.waiting.is_empty() && now_ms >= self.used_ms + limits.idle_ms
+        self.presence.is_empty()
+            && self.reactors.is_empty()
+            && self.waiting.is_empty()
+            && now_ms >= self.used_ms + limits.idle_ms
     }
 
     /// Let go of recent frames until at most this many bytes are kept.
@@ -127,7 +130,13 @@ impl Room {
     }
 
     /// Events of a committed batch, or read to close a hole.
-    pub fn handle_events(&mut self, events: Vec<Event>, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
+    pub fn handle_events(
+        &mut self,
+        events: Vec<Event>,
+        limits: &RoomLimits,
+        now_ms: u64,
+        out: &mut Vec<Effect>,
+    ) {
         self.used_ms = now_ms;
         let mut frames = Vec::with_capacity(events.len());
         for event in events {
@@ -176,7 +185,12 @@ impl Room {
             resume,
             sync,
         };
-        let mail = ReactorMail::Joined { conn: join.from.conn, room: self.id, tag: join.tag, reply: Ok(Box::new(joined)) };
+        let mail = ReactorMail::Joined {
+            conn: join.from.conn,
+            room: self.id,
+            tag: join.tag,
+            reply: Ok(Box::new(joined)),
+        };
         out.push(Effect::Reactor(join.from.reactor, mail));
     }
 
@@ -207,7 +221,14 @@ impl Room {
     }
 
     /// A catching-up connection asks for what follows `ask.after`.
-    pub fn handle_ask(&mut self, ask: Ask, patience: Patience, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
+    pub fn handle_ask(
+        &mut self,
+        ask: Ask,
+        patience: Patience,
+        limits: &RoomLimits,
+        now_ms: u64,
+        out: &mut Vec<Effect>,
+    ) {
         self.used_ms = now_ms;
         let Ask { from, tag, after, wants_presence } = ask;
         let head = self.order.head();
@@ -231,9 +252,14 @@ impl Room {
             let page = match frames {
                 Some(frames) => {
                     let wanted = frames.iter().filter(|(seq, _)| *seq > one.after && *seq <= head);
-                    let page = within(wanted.clone().map(|(_, frame)| frame), PAGE_FRAMES_MAX, PAGE_BYTES_MAX);
+                    let page =
+                        within(wanted.clone().map(|(_, frame)| frame), PAGE_FRAMES_MAX, PAGE_BYTES_MAX);
                     let to = wanted.take(page.len()).last().map_or(one.after, |(seq, _)| *seq);
-                    if page.is_empty() { self.gap(one.after, block_end(block).min(head), one.wants_presence) } else { self.page(page, to, one.wants_presence) }
+                    if page.is_empty() {
+                        self.gap(one.after, block_end(block).min(head), one.wants_presence)
+                    } else {
+                        self.page(page, to, one.wants_presence)
+                    }
                 }
                 None => self.gap(one.after, block_end(block).min(head), one.wants_presence),
             };
@@ -272,7 +298,9 @@ impl Room {
             return Resume::No(NoResume::TooFar);
         }
         // What the recent frames do not reach is asked for, block by block, like anything else that is missing.
-        let page = self.recent_page(since, false).unwrap_or_else(|| Arc::new(Page { frames: Vec::new(), to: since, reaches_head: false, sync: None }));
+        let page = self.recent_page(since, false).unwrap_or_else(|| {
+            Arc::new(Page { frames: Vec::new(), to: since, reaches_head: false, sync: None })
+        });
         Resume::Replay { replay, page }
     }
 
@@ -328,7 +356,9 @@ impl Room {
         self.last_page = None;
         let online = self.presence.online();
         let frame = match told {
-            Told::Joined(user) => presence_frame(encode::presence_change(self.id, Change::Join, user, online)),
+            Told::Joined(user) => {
+                presence_frame(encode::presence_change(self.id, Change::Join, user, online))
+            }
             Told::Left(user) => presence_frame(encode::presence_change(self.id, Change::Leave, user, online)),
             Told::Count => presence_frame(encode::presence_count(self.id, online)),
             Told::Sync => match self.sync() {
@@ -342,7 +372,10 @@ impl Room {
     fn tell(&self, frames: Vec<Arc<Frame>>, out: &mut Vec<Effect>) {
         let frames: Arc<[Arc<Frame>]> = frames.into();
         for &(reactor, _) in &self.reactors {
-            out.push(Effect::Reactor(reactor, ReactorMail::Frames { room: self.id, frames: Arc::clone(&frames) }));
+            out.push(Effect::Reactor(
+                reactor,
+                ReactorMail::Frames { room: self.id, frames: Arc::clone(&frames) },
+            ));
         }
     }
 }

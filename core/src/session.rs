@@ -18,7 +18,9 @@ use crate::store::{Append, Change, Outcome, Refusal, StoreError};
 use crate::text::Nonce;
 use crate::time::Now;
 use crate::users::UserRecord;
-use crate::wire::{ClientFrame, CloseCode, ErrorCode, FrameError, JoinRoom, Limits, PROTOCOL_VERSION, ServerFrame, Want};
+use crate::wire::{
+    ClientFrame, CloseCode, ErrorCode, FrameError, JoinRoom, Limits, PROTOCOL_VERSION, ServerFrame, Want,
+};
 
 /// One connection's side of the contract.
 #[derive(Debug)]
@@ -58,8 +60,14 @@ pub enum Act {
     Send(Vec<u8>),
     Post(Effect),
     /// Begin to join; where the connection is in the room already, it starts anew.
-    Join { room: RoomId, joining: Joining },
-    Leave { room: RoomId, request: Option<RequestId> },
+    Join {
+        room: RoomId,
+        joining: Joining,
+    },
+    Leave {
+        room: RoomId,
+        request: Option<RequestId>,
+    },
     /// A WebSocket ping.
     Ping,
     /// A comment on an event stream.
@@ -115,7 +123,10 @@ impl Session {
             None => {
                 if let Some(room) = opening.room {
                     // Remembered until the token comes: the membership itself is the mark.
-                    session.rooms.push(Membership { room, at: At::Joining(Box::new(joining(None, opening.since, Want::ALL))) });
+                    session.rooms.push(Membership {
+                        room,
+                        at: At::Joining(Box::new(joining(None, opening.since, Want::ALL))),
+                    });
                 }
             }
         }
@@ -204,22 +215,36 @@ impl Session {
             return Taken::Yes;
         }
         if self.who.is_none() && !matches!(frame, ClientFrame::Auth { .. } | ClientFrame::Ping { .. }) {
-            self.refuse(request_id(&frame), None, ErrorCode::Unauthorized, "the first frame must be auth", cx);
+            self.refuse(
+                request_id(&frame),
+                None,
+                ErrorCode::Unauthorized,
+                "the first frame must be auth",
+                cx,
+            );
             return Taken::Yes;
         }
         match frame {
             ClientFrame::Auth { id, token } => self.handle_auth(id, &token, cx),
             ClientFrame::Ping { id } => cx.send(&ServerFrame::Pong { id }),
             ClientFrame::Pong => {}
-            ClientFrame::Join { id, rooms, want } => self.handle_join(id, rooms, want.unwrap_or_default(), cx),
+            ClientFrame::Join { id, rooms, want } => {
+                self.handle_join(id, rooms, want.unwrap_or_default(), cx)
+            }
             ClientFrame::Leave { id, room } => {
                 if let Some(room) = self.joined_room(id, room, cx) {
                     cx.acts.push(Act::Leave { room, request: id });
                 }
             }
-            ClientFrame::Message { id, room, content, nonce } => self.append(id, room, nonce, Change::Message { content }, cx),
-            ClientFrame::Edit { id, room, of, content, nonce } => self.append(id, room, nonce, Change::Edit { of, content }, cx),
-            ClientFrame::Delete { id, room, of, nonce } => self.append(id, room, nonce, Change::Delete { of }, cx),
+            ClientFrame::Message { id, room, content, nonce } => {
+                self.append(id, room, nonce, Change::Message { content }, cx)
+            }
+            ClientFrame::Edit { id, room, of, content, nonce } => {
+                self.append(id, room, nonce, Change::Edit { of, content }, cx)
+            }
+            ClientFrame::Delete { id, room, of, nonce } => {
+                self.append(id, room, nonce, Change::Delete { of }, cx)
+            }
             ClientFrame::Typing { id, room } => {
                 if let Some(room) = self.joined_room(id, room, cx)
                     && let Some(user) = self.user()
@@ -240,12 +265,29 @@ impl Session {
     }
 
     /// The answer to an append.
-    pub fn handle_answer(&mut self, ticket: Ticket, outcome: Result<Outcome, StoreError>, cx: &mut Context<'_>) {
+    pub fn handle_answer(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<Outcome, StoreError>,
+        cx: &mut Context<'_>,
+    ) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let Ticket { request, room, nonce, .. } = ticket;
         match outcome {
-            Ok(Outcome::Stored { seq, .. }) => cx.send(&ServerFrame::Ack { id: request, room_id: room, seq, nonce: nonce.as_ref(), duplicate: false }),
-            Ok(Outcome::Duplicate { seq }) => cx.send(&ServerFrame::Ack { id: request, room_id: room, seq, nonce: nonce.as_ref(), duplicate: true }),
+            Ok(Outcome::Stored { seq, .. }) => cx.send(&ServerFrame::Ack {
+                id: request,
+                room_id: room,
+                seq,
+                nonce: nonce.as_ref(),
+                duplicate: false,
+            }),
+            Ok(Outcome::Duplicate { seq }) => cx.send(&ServerFrame::Ack {
+                id: request,
+                room_id: room,
+                seq,
+                nonce: nonce.as_ref(),
+                duplicate: true,
+            }),
             Ok(Outcome::Refused(refusal)) => {
                 let (code, message) = refusal_words(refusal);
                 self.refuse(request, Some(room), code, message, cx);
@@ -261,7 +303,13 @@ impl Session {
     }
 
     /// A join that failed.
-    pub fn handle_join_error(&mut self, request: Option<RequestId>, room: RoomId, error: JoinError, cx: &mut Context<'_>) {
+    pub fn handle_join_error(
+        &mut self,
+        request: Option<RequestId>,
+        room: RoomId,
+        error: JoinError,
+        cx: &mut Context<'_>,
+    ) {
         match error {
             JoinError::NoSuchRoom => {
                 self.refuse(request, Some(room), ErrorCode::NotFound, "no such room", cx);
@@ -296,7 +344,13 @@ impl Session {
         let heartbeat_ms = cx.node.config.heartbeat_ms();
         let Some(who) = &self.who else {
             if cx.now.mono_ms >= self.opened_ms + cx.node.config.auth_timeout_ms() {
-                cx.send(&ServerFrame::Error { id: None, room_id: None, code: ErrorCode::Unauthorized, message: "no auth frame came in time", retry_after_ms: None });
+                cx.send(&ServerFrame::Error {
+                    id: None,
+                    room_id: None,
+                    code: ErrorCode::Unauthorized,
+                    message: "no auth frame came in time",
+                    retry_after_ms: None,
+                });
                 cx.acts.push(Act::Close(CloseCode::Unauthorized));
             }
             return;
@@ -330,7 +384,9 @@ impl Session {
     /// A frame about a room whose last join has no answer yet would overtake that answer.
     fn must_wait(&self, frame: &ClientFrame<'_>) -> bool {
         let joining = |room: Option<RoomId>| {
-            room.or(self.home).and_then(|room| self.membership(room)).is_some_and(|membership| matches!(membership.at, At::Joining(_)))
+            room.or(self.home)
+                .and_then(|room| self.membership(room))
+                .is_some_and(|membership| matches!(membership.at, At::Joining(_)))
         };
         match frame {
             _ if self.who.is_none() => false,
@@ -355,7 +411,14 @@ impl Session {
         match who.record.frames.check(cx.node.config.user_frame_rate, cx.now) {
             Ok(()) => true,
             Err(retry_after_ms) => {
-                self.refuse_for(id, room, ErrorCode::RateLimited, "too many frames", Some(retry_after_ms), cx);
+                self.refuse_for(
+                    id,
+                    room,
+                    ErrorCode::RateLimited,
+                    "too many frames",
+                    Some(retry_after_ms),
+                    cx,
+                );
                 false
             }
         }
@@ -435,7 +498,8 @@ impl Session {
             }
             if self.membership(room).is_none() {
                 if count >= cx.node.config.rooms_per_connection {
-                    let message = format!("a connection may be in {} rooms", cx.node.config.rooms_per_connection);
+                    let message =
+                        format!("a connection may be in {} rooms", cx.node.config.rooms_per_connection);
                     self.refuse(id, Some(room), ErrorCode::Conflict, &message, cx);
                     continue;
                 }
@@ -447,7 +511,14 @@ impl Session {
         }
     }
 
-    fn append(&mut self, id: Option<RequestId>, room: Option<RoomId>, nonce: Option<Nonce>, change: Change, cx: &mut Context<'_>) {
+    fn append(
+        &mut self,
+        id: Option<RequestId>,
+        room: Option<RoomId>,
+        nonce: Option<Nonce>,
+        change: Change,
+        cx: &mut Context<'_>,
+    ) {
         let Some(room) = self.joined_room(id, room, cx) else { return };
         let Some(user) = self.user() else { return };
         self.in_flight += 1;
@@ -455,11 +526,19 @@ impl Session {
         let ticket = Ticket { request: id, room, nonce: nonce.clone(), call: None, at_ms: cx.now.mono_ms };
         let append = Append { room, user, nonce, retry_key, change };
         let deadline_ms = cx.now.after_ms(cx.node.config.request_deadline_ms());
-        cx.acts.push(Act::Post(Effect::Lane(Some(room), LaneMail::Append { from: cx.me, ticket, append, deadline_ms })));
+        cx.acts.push(Act::Post(Effect::Lane(
+            Some(room),
+            LaneMail::Append { from: cx.me, ticket, append, deadline_ms },
+        )));
     }
 
     /// The room that a frame means, when the connection is in it; else it is refused.
-    fn joined_room(&mut self, id: Option<RequestId>, room: Option<RoomId>, cx: &mut Context<'_>) -> Option<RoomId> {
+    fn joined_room(
+        &mut self,
+        id: Option<RequestId>,
+        room: Option<RoomId>,
+        cx: &mut Context<'_>,
+    ) -> Option<RoomId> {
         let Some(room) = room.or(self.home) else {
             self.refuse(id, None, ErrorCode::BadFrame, "room_id is missing", cx);
             return None;
@@ -480,11 +559,26 @@ impl Session {
         self.refuse_for(id, room, ErrorCode::Unavailable, message, Some(UNAVAILABLE_RETRY_MS), cx);
     }
 
-    fn refuse(&mut self, id: Option<RequestId>, room: Option<RoomId>, code: ErrorCode, message: &str, cx: &mut Context<'_>) {
+    fn refuse(
+        &mut self,
+        id: Option<RequestId>,
+        room: Option<RoomId>,
+        code: ErrorCode,
+        message: &str,
+        cx: &mut Context<'_>,
+    ) {
         self.refuse_for(id, room, code, message, None, cx);
     }
 
-    fn refuse_for(&mut self, id: Option<RequestId>, room: Option<RoomId>, code: ErrorCode, message: &str, retry_after_ms: Option<u64>, cx: &mut Context<'_>) {
+    fn refuse_for(
+        &mut self,
+        id: Option<RequestId>,
+        room: Option<RoomId>,
+        code: ErrorCode,
+        message: &str,
+        retry_after_ms: Option<u64>,
+        cx: &mut Context<'_>,
+    ) {
         cx.send(&ServerFrame::Error { id, room_id: room, code, message, retry_after_ms });
         // What is not the client's doing does not count against it.
         if matches!(code, ErrorCode::Unavailable | ErrorCode::Internal) {
@@ -510,7 +604,14 @@ impl Context<'_> {
 }
 
 fn joining(request: Option<RequestId>, since: Option<Since>, want: Want) -> Joining {
-    Joining { request, since, wants_presence: want.presence, wants_typing: want.typing, again: false, tag: None }
+    Joining {
+        request,
+        since,
+        wants_presence: want.presence,
+        wants_typing: want.typing,
+        again: false,
+        tag: None,
+    }
 }
 
 fn request_id(frame: &ClientFrame<'_>) -> Option<RequestId> {

@@ -194,7 +194,12 @@ impl RoomView {
     pub fn push(&mut self, frame: Arc<Frame>) {
         match frame.kind {
             FrameKind::Event { seq, .. } | FrameKind::Gap { to: seq } => {
-                assert!(seq > self.head_seq, "room {}: event {seq} pushed behind {}", self.room, self.head_seq);
+                assert!(
+                    seq > self.head_seq,
+                    "room {}: event {seq} pushed behind {}",
+                    self.room,
+                    self.head_seq
+                );
                 self.head_seq = seq;
             }
             FrameKind::Typing { .. } => self.kept_typing += 1,
@@ -284,7 +289,14 @@ impl RoomView {
     }
 
     /// The frames from `cursor` on that the profile wants, as one buffer of at most about `bytes_max` (one frame at least).
-    pub fn chunk(&mut self, cursor: u64, profile: Profile, except: Option<UserId>, bytes_max: usize, encode: &mut Encoder<'_>) -> Chunk {
+    pub fn chunk(
+        &mut self,
+        cursor: u64,
+        profile: Profile,
+        except: Option<UserId>,
+        bytes_max: usize,
+        encode: &mut Encoder<'_>,
+    ) -> Chunk {
         let framing = profile.framing();
         let start = self.index(cursor);
         let mut to = cursor;
@@ -314,7 +326,14 @@ impl RoomView {
     }
 
     /// The first `written` bytes of a chunk from `cursor` went out: the cursor behind the last frame begun, and the rest of that frame.
-    pub fn cut(&mut self, cursor: u64, profile: Profile, except: Option<UserId>, written: usize, encode: &mut Encoder<'_>) -> (u64, Bytes) {
+    pub fn cut(
+        &mut self,
+        cursor: u64,
+        profile: Profile,
+        except: Option<UserId>,
+        written: usize,
+        encode: &mut Encoder<'_>,
+    ) -> (u64, Bytes) {
         let start = self.index(cursor);
         let mut left = written;
         let mut at = cursor;
@@ -392,7 +411,11 @@ impl RoomView {
     }
 
     fn index(&self, cursor: u64) -> usize {
-        assert!(cursor >= self.base && cursor <= self.head(), "room {}: cursor {cursor} is outside the view", self.room);
+        assert!(
+            cursor >= self.base && cursor <= self.head(),
+            "room {}: cursor {cursor} is outside the view",
+            self.room
+        );
         usize::try_from(cursor - self.base).expect("the kept frames fit in memory")
     }
 

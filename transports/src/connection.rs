@@ -40,7 +40,10 @@ pub(crate) enum State {
     Echo(Box<Echo>),
     /// Everything was said: the outbox goes out, the write side is shut down, and what comes is thrown away until the other
     /// side closes too or this time is reached (RFC 9112 9.6: closing at once could destroy the last answer).
-    Closing { until_ms: u64, shut_down: bool },
+    Closing {
+        until_ms: u64,
+        shut_down: bool,
+    },
 }
 
 /// A WebSocket in the chat protocol, or an event stream.
@@ -224,12 +227,21 @@ impl Outbox {
 
 impl Chat {
     pub(crate) fn new(session: Session, framing: Framing) -> Chat {
-        Chat { session, decoder: Decoder::new(framing == Framing::Deflated), framing, stream: None, unread: None }
+        Chat {
+            session,
+            decoder: Decoder::new(framing == Framing::Deflated),
+            framing,
+            stream: None,
+            unread: None,
+        }
     }
 
     /// Bytes kept for later, of either kind.
     pub(crate) fn kept_bytes(&self) -> usize {
-        let unread = self.unread.as_ref().map_or(0, |unread| unread.bytes.len() + unread.text.as_ref().map_or(0, String::len));
+        let unread = self
+            .unread
+            .as_ref()
+            .map_or(0, |unread| unread.bytes.len() + unread.text.as_ref().map_or(0, String::len));
         unread + self.decoder.held_bytes()
     }
 }

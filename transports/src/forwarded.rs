@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The rightmost hop of `X-Forwarded-For` that is no trusted proxy. `None`: there is no such header, or what stands where
 /// the client should stand is no address. Where all hops are trusted, the leftmost is the client.
-pub(crate) fn client<'a>(values: impl Iterator<Item = &'a [u8]>, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+pub(crate) fn client<'a>(
+    values: impl Iterator<Item = &'a [u8]>,
+    trusted: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
     let values: Vec<&[u8]> = values.collect();
     let mut last = None;
     for hop in values.iter().flat_map(|value| value.split(|byte| *byte == b',')).rev() {
@@ -21,7 +24,8 @@ pub(crate) fn client<'a>(values: impl Iterator<Item = &'a [u8]>, trusted: impl F
 fn parse(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?;
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let address = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))?;
+    let address =
+        bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))?;
     Some(IpAddr::to_canonical(&address))
 }
 

@@ -6,7 +6,7 @@ use chatroom_core::frame::{Frame, FrameKind};
 use chatroom_core::view::Framing;
 
 use crate::deflate::Deflater;
-use crate::websocket::{OpCode, Data, append_frame, header};
+use crate::websocket::{Data, OpCode, append_frame, header};
 
 /// Messages shorter than this are sent plain: deflating them would make them longer or barely shorter.
 const DEFLATE_FROM_BYTES: usize = 64;
@@ -57,7 +57,13 @@ impl Framer {
     }
 
     /// A whole message of any kind, appended to a buffer.
-    pub(crate) fn append_message(&mut self, out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], deflate: bool) {
+    pub(crate) fn append_message(
+        &mut self,
+        out: &mut Vec<u8>,
+        opcode: OpCode,
+        payload: &[u8],
+        deflate: bool,
+    ) {
         if deflate {
             self.scratch.clear();
             self.deflater.deflate(payload, &mut self.scratch);

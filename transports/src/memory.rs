@@ -121,10 +121,14 @@ impl MemoryNet {
     pub fn next_timeout(&self) -> Option<u64> {
         let shared = self.shared.borrow();
         let next = |direction: &Direction| direction.flying.front().map(|(at, _)| *at);
-        shared.pipes.iter().filter_map(|pipe| {
-            let pipe = pipe.borrow();
-            [next(&pipe.to_server), next(&pipe.to_client)].into_iter().flatten().min()
-        }).min()
+        shared
+            .pipes
+            .iter()
+            .filter_map(|pipe| {
+                let pipe = pipe.borrow();
+                [next(&pipe.to_server), next(&pipe.to_client)].into_iter().flatten().min()
+            })
+            .min()
     }
 
     /// The edges since the last call.
@@ -313,7 +317,11 @@ impl Direction {
         }
         let most = buffer.len().min(self.arrived.len());
         if most == 0 {
-            return if self.closed && self.flying.is_empty() { Ok((0, false)) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            return if self.closed && self.flying.is_empty() {
+                Ok((0, false))
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
         }
         for (place, byte) in buffer.iter_mut().zip(self.arrived.drain(..most)) {
             *place = byte;

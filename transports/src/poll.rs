@@ -32,7 +32,9 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the drivers read the clock")]
     pub fn now(&self) -> Now {
         let mono_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let wall_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
         Now { mono_ms, wall_ms }
     }
 }
@@ -161,7 +163,8 @@ impl<L: Listener> Driver<L> {
         let mut again = None;
         for index in 0..self.doors.len() {
             for taken in 0.. {
-                let connections: usize = self.hands.iter().map(|hand| hand.load.load(Ordering::Relaxed)).sum();
+                let connections: usize =
+                    self.hands.iter().map(|hand| hand.load.load(Ordering::Relaxed)).sum();
                 if connections >= self.connections_max {
                     return Some(ACCEPT_PAUSE_MS);
                 }
@@ -172,7 +175,8 @@ impl<L: Listener> Driver<L> {
                 match self.doors[index].listener.accept() {
                     Ok((stream, peer)) => self.deal(Accepted { stream, peer, port: self.doors[index].port }),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                     Err(error) => {
                         // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays in the backlog until there is room.
                         tracing::warn!(target: "chatroom::accept", %error, "cannot accept; new connections wait");
@@ -186,7 +190,9 @@ impl<L: Listener> Driver<L> {
 
     /// To the reactor with the fewest connections.
     fn deal(&self, accepted: Accepted<L::Stream>) {
-        let Some(hand) = self.hands.iter().min_by_key(|hand| hand.load.load(Ordering::Relaxed)) else { return };
+        let Some(hand) = self.hands.iter().min_by_key(|hand| hand.load.load(Ordering::Relaxed)) else {
+            return;
+        };
         hand.load.fetch_add(1, Ordering::Relaxed);
         if hand.sockets.try_send(accepted).is_err() {
             // Its mailbox is as large as the burst that one turn accepts; a reactor that far behind takes nobody in.
@@ -199,7 +205,10 @@ impl<L: Listener> Driver<L> {
         while let Some(Accepted { stream, peer, port }) = self.sockets.try_recv() {
             let id = self.reactor.handle_accepted(stream, peer, port, now);
             let registry = self.poll.registry();
-            let registered = self.reactor.stream(id).map(|stream| stream.register(Some(registry), Token(id.slot as usize)));
+            let registered = self
+                .reactor
+                .stream(id)
+                .map(|stream| stream.register(Some(registry), Token(id.slot as usize)));
             match registered {
                 Some(Ok(())) => self.reactor.handle_ready(id.slot, true, false, false),
                 Some(Err(_)) | None => self.reactor.abandon(id, out),

@@ -14,7 +14,9 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use chatroom_core::id::{ConnId, ReactorId, RoomId};
-use chatroom_core::mail::{CallAnswer, Effect, HasherMail, JoinError, LaneMail, ReactorMail, ReaderMail, Ticket, WorkerMail};
+use chatroom_core::mail::{
+    CallAnswer, Effect, HasherMail, JoinError, LaneMail, ReactorMail, ReaderMail, Ticket, WorkerMail,
+};
 use chatroom_core::member::Asked;
 use chatroom_core::node::Node;
 use chatroom_core::session::{Act, Session};
@@ -89,7 +91,14 @@ const READS_A_TURN: usize = 4;
 const LATER_MS: u64 = 2;
 
 impl<S: Stream> Reactor<S> {
-    pub fn new(id: ReactorId, node: Arc<Node>, limits: ReactorLimits, assets: Arc<dyn Assets>, rng: ChaCha8Rng, now: Now) -> Reactor<S> {
+    pub fn new(
+        id: ReactorId,
+        node: Arc<Node>,
+        limits: ReactorLimits,
+        assets: Arc<dyn Assets>,
+        rng: ChaCha8Rng,
+        now: Now,
+    ) -> Reactor<S> {
         Reactor {
             id,
             node,
@@ -135,7 +144,13 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// A new connection. The driver registers its stream under the slot that is returned.
-    pub fn handle_accepted(&mut self, stream: S, peer: Peer, port: chatroom_core::api::Port, now: Now) -> ConnId {
+    pub fn handle_accepted(
+        &mut self,
+        stream: S,
+        peer: Peer,
+        port: chatroom_core::api::Port,
+        now: Now,
+    ) -> ConnId {
         let http = Http::new(peer, port, now, &self.node.config);
         let id = self.slots.insert(Connection::new(stream, State::Http(Box::new(http))));
         self.note_deadline(id.slot, now);
@@ -173,10 +188,14 @@ impl<S: Stream> Reactor<S> {
                 self.close_if_drained(conn, now, out);
                 self.activate_if_there(conn);
             }
-            ReactorMail::Joined { conn, room, tag, reply } => self.handle_joined(conn, room, tag, reply, now, out),
+            ReactorMail::Joined { conn, room, tag, reply } => {
+                self.handle_joined(conn, room, tag, reply, now, out)
+            }
             ReactorMail::Page { conn, room, tag, page } => self.handle_page(conn, room, tag, page),
             ReactorMail::RoomReplaced { room } => self.handle_replaced(room, now, out),
-            ReactorMail::Answered { conn, call, answer } => self.handle_answered(conn, call, answer, now, out),
+            ReactorMail::Answered { conn, call, answer } => {
+                self.handle_answered(conn, call, answer, now, out)
+            }
             ReactorMail::SessionsEnded(ended) => {
                 let concerned: Vec<u32> = self
                     .slots
@@ -199,7 +218,9 @@ impl<S: Stream> Reactor<S> {
             | Effect::Lane(_, LaneMail::Write { from, call, .. })
             | Effect::Reader(ReaderMail::Query { from, call, .. })
             | Effect::Hasher(HasherMail { from, call, .. })
-            | Effect::Worker(_, WorkerMail::Online { from, call, .. }) => self.handle_answered(from.conn, call, CallAnswer::Overloaded, now, out),
+            | Effect::Worker(_, WorkerMail::Online { from, call, .. }) => {
+                self.handle_answered(from.conn, call, CallAnswer::Overloaded, now, out)
+            }
             Effect::Lane(_, LaneMail::Append { from, ticket, .. }) => {
                 self.with_session(from.conn, now, out, |session, cx| session.handle_overload(ticket, cx));
             }
@@ -212,7 +233,9 @@ impl<S: Stream> Reactor<S> {
             Effect::Worker(room, WorkerMail::Ask { from, tag, .. }) => self.ask_refused(from.conn, room, tag),
             // Nobody waits for it, and typing again comes in 3 s.
             Effect::Worker(_, WorkerMail::Typing { .. }) => {}
-            effect @ (Effect::Worker(..) | Effect::Reactor(..) | Effect::Lane(..) | Effect::Reader(_)) => self.debts.push_back(effect),
+            effect @ (Effect::Worker(..) | Effect::Reactor(..) | Effect::Lane(..) | Effect::Reader(_)) => {
+                self.debts.push_back(effect)
+            }
         }
         if self.later_ms == 0 && (!self.debts.is_empty() || !self.later.is_empty()) {
             self.later_ms = now.after_ms(LATER_MS);
@@ -301,7 +324,12 @@ impl<S: Stream> Reactor<S> {
         if connection.blocked {
             self.note_deadline(slot, now);
         }
-        let more = self.slots.get(conn).is_some_and(|connection| connection.readable || connection.chat().is_some_and(|chat| chat.unread.as_ref().is_some_and(|unread| unread.text.is_none())));
+        let more = self.slots.get(conn).is_some_and(|connection| {
+            connection.readable
+                || connection
+                    .chat()
+                    .is_some_and(|chat| chat.unread.as_ref().is_some_and(|unread| unread.text.is_none()))
+        });
         if more && self.takes_frames(conn) && self.wants_bytes(conn) {
             self.activate(slot);
         }
@@ -474,7 +502,11 @@ impl<S: Stream> Reactor<S> {
     /// Draining: a chat whose last answer is out goes.
     fn close_if_drained(&mut self, conn: ConnId, now: Now, out: &mut Vec<Effect>) {
         if self.draining
-            && self.slots.get(conn).and_then(Connection::chat).is_some_and(|chat| chat.session.in_flight() == 0)
+            && self
+                .slots
+                .get(conn)
+                .and_then(Connection::chat)
+                .is_some_and(|chat| chat.session.in_flight() == 0)
         {
             self.close_slot(conn.slot, CloseCode::Restart, now, out);
         }

@@ -99,7 +99,13 @@ impl Stream for TcpStream {
 }
 
 /// Register a kernel object, for which there must be a registry.
-pub(crate) fn register(source: &mut impl Source, registry: Option<&Registry>, token: Token, interest: Interest) -> io::Result<()> {
-    let registry = registry.ok_or_else(|| io::Error::other("a socket can only be polled through a registry"))?;
+pub(crate) fn register(
+    source: &mut impl Source,
+    registry: Option<&Registry>,
+    token: Token,
+    interest: Interest,
+) -> io::Result<()> {
+    let registry =
+        registry.ok_or_else(|| io::Error::other("a socket can only be polled through a registry"))?;
     registry.register(source, token, interest)
 }

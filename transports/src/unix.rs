@@ -18,7 +18,12 @@ impl UnixListener {
     /// Bind to a path. A socket left there by a process that is gone is replaced; one that answers is not.
     pub fn bind(path: &Path) -> io::Result<UnixListener> {
         match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on this socket")),
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another process listens on this socket",
+                ));
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
             Err(_) => {}
         }

@@ -15,13 +15,19 @@ pub(super) fn health() -> Result<(), Failure> {
     let answer = ask(address).with_context(|| format!("no answer from {address}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     say(body);
-    if head.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(anyhow::anyhow!("the server at {address} is not well").into()) }
+    if head.starts_with("HTTP/1.1 200") {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("the server at {address} is not well").into())
+    }
 }
 
 fn ask(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    stream.write_all(
+        format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     Ok(answer)

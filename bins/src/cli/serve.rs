@@ -23,7 +23,8 @@ pub(super) fn serve() -> Result<(), Failure> {
     };
     let stores = chatroom_storage::open(&storage_dsn(&config), &options, clock.now().timestamp())?;
     let (port_file, kind) = (config.port_file.clone(), stores.kind);
-    let server = Server::start(config, keys, stores, clock).map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    let server =
+        Server::start(config, keys, stores, clock).map_err(|error| Failure::Usage(format!("{error:#}")))?;
     let address = server.address();
     if let Some(path) = port_file {
         // Written whole or not at all: whoever waits for it must not read half an address.

@@ -71,7 +71,12 @@ pub(super) fn run(command: User) -> Result<(), Failure> {
     Ok(())
 }
 
-fn set_disabled(writer: &mut dyn Store, reader: &mut dyn Store, name: &str, disabled: bool) -> Result<(), Failure> {
+fn set_disabled(
+    writer: &mut dyn Store,
+    reader: &mut dyn Store,
+    name: &str,
+    disabled: bool,
+) -> Result<(), Failure> {
     let user = find(reader, name)?.user.id;
     match write(writer, &Command::SetDisabled { user, disabled })? {
         Written::Ended(sessions) => say(&format!("done; {} sessions ended", sessions.len())),
@@ -84,7 +89,9 @@ fn list(reader: &mut dyn Store, json: bool) -> Result<(), Failure> {
     let mut after = None;
     let mut all = Vec::new();
     loop {
-        let Found::Users(page) = read(reader, &Query::Users { after, limit: PAGE })? else { return Err(anyhow!("the store answered something else").into()) };
+        let Found::Users(page) = read(reader, &Query::Users { after, limit: PAGE })? else {
+            return Err(anyhow!("the store answered something else").into());
+        };
         let Some(last) = page.last() else { break };
         after = Some(last.user.name.key());
         let full = page.len() >= PAGE as usize;
@@ -93,7 +100,12 @@ fn list(reader: &mut dyn Store, json: bool) -> Result<(), Failure> {
                 all.push(serde_json::json!({ "id": row.user.id, "username": row.user.name.as_str(), "created_at": row.created_at.to_string(), "disabled": row.disabled }));
             } else {
                 let state = if row.disabled { "  disabled" } else { "" };
-                say(&format!("{:>8}  {:<32}  {}{state}", row.user.id, row.user.name.as_str(), row.created_at));
+                say(&format!(
+                    "{:>8}  {:<32}  {}{state}",
+                    row.user.id,
+                    row.user.name.as_str(),
+                    row.created_at
+                ));
             }
         }
         if !full {
@@ -107,7 +119,9 @@ fn list(reader: &mut dyn Store, json: bool) -> Result<(), Failure> {
 }
 
 fn sessions(reader: &mut dyn Store, user: UserId, json: bool) -> Result<(), Failure> {
-    let Found::Sessions(rows) = read(reader, &Query::Sessions { user })? else { return Err(anyhow!("the store answered something else").into()) };
+    let Found::Sessions(rows) = read(reader, &Query::Sessions { user })? else {
+        return Err(anyhow!("the store answered something else").into());
+    };
     if json {
         let rows: Vec<_> = rows
             .iter()
@@ -117,7 +131,13 @@ fn sessions(reader: &mut dyn Store, user: UserId, json: bool) -> Result<(), Fail
         return Ok(());
     }
     for row in rows {
-        say(&format!("{:>8}  {}  {}  {}", row.id, row.created_at, row.last_used_at, row.user_agent.unwrap_or_default()));
+        say(&format!(
+            "{:>8}  {}  {}  {}",
+            row.id,
+            row.created_at,
+            row.last_used_at,
+            row.user_agent.unwrap_or_default()
+        ));
     }
     Ok(())
 }
@@ -139,7 +159,8 @@ fn read_password(config: &chatroom_core::config::Config) -> Result<String, Failu
     }
     let mut line = String::new();
     stdin.lock().read_line(&mut line).context("cannot read the password")?;
-    let password = Password::parse(line.trim_end_matches(['\n', '\r'])).map_err(|error| Failure::Usage(format!("password: {error}")))?;
+    let password = Password::parse(line.trim_end_matches(['\n', '\r']))
+        .map_err(|error| Failure::Usage(format!("password: {error}")))?;
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
     Ok(Hasher::new(config.password_cost).hash(&password, salt).context("cannot hash the password")?)

@@ -104,7 +104,11 @@ fn outline(event: &Event) -> Event {
 }
 
 /// The first frames, within bounds of count and bytes; one at least.
-pub(super) fn within<'a>(frames: impl Iterator<Item = &'a Arc<Frame>>, frames_max: usize, bytes_max: usize) -> Vec<Arc<Frame>> {
+pub(super) fn within<'a>(
+    frames: impl Iterator<Item = &'a Arc<Frame>>,
+    frames_max: usize,
+    bytes_max: usize,
+) -> Vec<Arc<Frame>> {
     let mut bytes = 0;
     let mut page = Vec::new();
     for frame in frames.take(frames_max.max(1)) {

@@ -13,5 +13,11 @@ pub(crate) fn user(id: u64) -> Arc<User> {
 
 pub(crate) fn message(room: u64, seq: u64) -> Event {
     let kind = EventKind::Message { content: Some(Content::stored(format!("message {seq}"))), nonce: None };
-    Event { room: RoomId::new(room).unwrap(), seq: Seq::new(seq).unwrap(), user: user(1), at: Timestamp::from_ms(seq), kind }
+    Event {
+        room: RoomId::new(room).unwrap(),
+        seq: Seq::new(seq).unwrap(),
+        user: user(1),
+        at: Timestamp::from_ms(seq),
+        kind,
+    }
 }

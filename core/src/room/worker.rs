@@ -80,11 +80,18 @@ impl RoomWorker {
                     Some(Entry::Loaded(room)) => room.who(),
                     Some(Entry::Loading(_)) | None => Online::default(),
                 };
-                out.push(Effect::Reactor(from.reactor, ReactorMail::Answered { conn: from.conn, call, answer: CallAnswer::Online(online) }));
+                out.push(Effect::Reactor(
+                    from.reactor,
+                    ReactorMail::Answered { conn: from.conn, call, answer: CallAnswer::Online(online) },
+                ));
             }
             // Nobody is in a room that is not loaded.
-            WorkerMail::Leave { room, .. } | WorkerMail::Typing { room, .. } if !self.rooms.contains_key(&room) => {}
-            WorkerMail::Join(_) | WorkerMail::Leave { .. } | WorkerMail::Typing { .. } | WorkerMail::Ask { .. } => self.to_room(mail, now, out),
+            WorkerMail::Leave { room, .. } | WorkerMail::Typing { room, .. }
+                if !self.rooms.contains_key(&room) => {}
+            WorkerMail::Join(_)
+            | WorkerMail::Leave { .. }
+            | WorkerMail::Typing { .. }
+            | WorkerMail::Ask { .. } => self.to_room(mail, now, out),
         }
     }
 
@@ -131,7 +138,9 @@ impl RoomWorker {
             // Nobody listens: whoever loads the room later reads these from the store.
             None => {}
             Some(Entry::Loading(waiting)) => waiting.push(WorkerMail::Committed { room: id, events }),
-            Some(Entry::Loaded(_)) => self.with_room(id, now, out, |room, limits, now_ms, out| room.handle_events(events, limits, now_ms, out)),
+            Some(Entry::Loaded(_)) => self.with_room(id, now, out, |room, limits, now_ms, out| {
+                room.handle_events(events, limits, now_ms, out)
+            }),
         }
     }
 
@@ -139,14 +148,23 @@ impl RoomWorker {
     fn to_room(&mut self, mail: WorkerMail, now: Now, out: &mut Vec<Effect>) {
         let id = match &mail {
             WorkerMail::Join(join) => join.room,
-            WorkerMail::Leave { room, .. } | WorkerMail::Typing { room, .. } | WorkerMail::Ask { room, .. } | WorkerMail::Online { room, .. } => *room,
-            WorkerMail::Committed { room, .. } | WorkerMail::Loaded { room, .. } | WorkerMail::Block { room, .. } => *room,
+            WorkerMail::Leave { room, .. }
+            | WorkerMail::Typing { room, .. }
+            | WorkerMail::Ask { room, .. }
+            | WorkerMail::Online { room, .. } => *room,
+            WorkerMail::Committed { room, .. }
+            | WorkerMail::Loaded { room, .. }
+            | WorkerMail::Block { room, .. } => *room,
         };
         match self.rooms.get_mut(&id) {
             None => {
                 self.rooms.insert(id, Entry::Loading(vec![mail]));
                 let (limit, bytes_max) = (self.limits.recent_events_max, self.limits.recent_bytes_max);
-                let load = LaneMail::Load { room: id, limit: u32::try_from(limit).unwrap_or(u32::MAX), bytes_max: u32::try_from(bytes_max).unwrap_or(u32::MAX) };
+                let load = LaneMail::Load {
+                    room: id,
+                    limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                    bytes_max: u32::try_from(bytes_max).unwrap_or(u32::MAX),
+                };
                 out.push(Effect::Lane(Some(id), load));
             }
             Some(Entry::Loading(waiting)) => waiting.push(mail),
@@ -156,14 +174,22 @@ impl RoomWorker {
                 WorkerMail::Typing { user, .. } => room.handle_typing(&user, now_ms, out),
                 WorkerMail::Ask { from, tag, after, wants_presence, patience, .. } => {
                     room.handle_ask(Ask { from, tag, after, wants_presence }, patience, limits, now_ms, out);
-                },
+                }
                 WorkerMail::Committed { events, .. } => room.handle_events(events, limits, now_ms, out),
-                WorkerMail::Online { .. } | WorkerMail::Loaded { .. } | WorkerMail::Block { .. } => unreachable!("answered by the worker itself"),
+                WorkerMail::Online { .. } | WorkerMail::Loaded { .. } | WorkerMail::Block { .. } => {
+                    unreachable!("answered by the worker itself")
+                }
             }),
         }
     }
 
-    fn handle_loaded(&mut self, id: RoomId, head: Result<Option<Head>, StoreError>, now: Now, out: &mut Vec<Effect>) {
+    fn handle_loaded(
+        &mut self,
+        id: RoomId,
+        head: Result<Option<Head>, StoreError>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(Entry::Loading(waiting)) = self.rooms.remove(&id) else { return };
         let error = match head {
             Ok(Some(head)) => {
@@ -181,22 +207,38 @@ impl RoomWorker {
         for mail in waiting {
             match mail {
                 WorkerMail::Join(join) => {
-                    let mail = ReactorMail::Joined { conn: join.from.conn, room: id, tag: join.tag, reply: Err(error) };
+                    let mail = ReactorMail::Joined {
+                        conn: join.from.conn,
+                        room: id,
+                        tag: join.tag,
+                        reply: Err(error),
+                    };
                     out.push(Effect::Reactor(join.from.reactor, mail));
                 }
                 // An ask comes from a member, and a member keeps its room loaded.
-                WorkerMail::Ask { .. } | WorkerMail::Leave { .. } | WorkerMail::Typing { .. } | WorkerMail::Committed { .. } => {}
+                WorkerMail::Ask { .. }
+                | WorkerMail::Leave { .. }
+                | WorkerMail::Typing { .. }
+                | WorkerMail::Committed { .. } => {}
                 WorkerMail::Online { .. } | WorkerMail::Loaded { .. } | WorkerMail::Block { .. } => {}
             }
         }
     }
 
-    fn handle_block(&mut self, id: RoomId, block: u64, events: Result<Vec<Event>, StoreError>, now: Now, out: &mut Vec<Effect>) {
+    fn handle_block(
+        &mut self,
+        id: RoomId,
+        block: u64,
+        events: Result<Vec<Event>, StoreError>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let Ok(events) = events else {
             self.with_room(id, now, out, |room, _, _, out| room.handle_block(block, None, out));
             return;
         };
-        let frames: Vec<(Seq, Arc<Frame>)> = events.iter().map(|event| (event.seq, event_frame(event))).collect();
+        let frames: Vec<(Seq, Arc<Frame>)> =
+            events.iter().map(|event| (event.seq, event_frame(event))).collect();
         if frames.len() as u64 == BLOCK_EVENTS {
             self.blocks.insert(id, block, frames.clone(), now.mono_ms);
         }
@@ -208,7 +250,13 @@ impl RoomWorker {
     }
 
     /// Do something with a loaded room, and keep the books about it.
-    fn with_room(&mut self, id: RoomId, now: Now, out: &mut Vec<Effect>, act: impl FnOnce(&mut Room, &RoomLimits, u64, &mut Vec<Effect>)) {
+    fn with_room(
+        &mut self,
+        id: RoomId,
+        now: Now,
+        out: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Room, &RoomLimits, u64, &mut Vec<Effect>),
+    ) {
         let Some(Entry::Loaded(room)) = self.rooms.get_mut(&id) else { return };
         let (online, bytes) = (room.online(), room.recent_bytes());
         let first = out.len();
@@ -234,8 +282,14 @@ impl RoomWorker {
         let mut at = first;
         while at < out.len() {
             let cached = match &out[at] {
-                Effect::Reader(crate::mail::ReaderMail::Block { room, block }) if *room == id => self.blocks.get(id, *block).map(|frames| (*block, frames)),
-                Effect::Reader(_) | Effect::Reactor(..) | Effect::Worker(..) | Effect::Lane(..) | Effect::Hasher(_) => None,
+                Effect::Reader(crate::mail::ReaderMail::Block { room, block }) if *room == id => {
+                    self.blocks.get(id, *block).map(|frames| (*block, frames))
+                }
+                Effect::Reader(_)
+                | Effect::Reactor(..)
+                | Effect::Worker(..)
+                | Effect::Lane(..)
+                | Effect::Hasher(_) => None,
             };
             match cached {
                 Some((block, frames)) => {
@@ -273,7 +327,10 @@ impl BlockCache {
     const READ_MS_MAX: u64 = 30_000;
 
     fn get(&self, room: RoomId, block: u64) -> Option<Frames> {
-        self.blocks.iter().find(|cached| cached.room == room && cached.block == block).map(|cached| Arc::clone(&cached.frames))
+        self.blocks
+            .iter()
+            .find(|cached| cached.room == room && cached.block == block)
+            .map(|cached| Arc::clone(&cached.frames))
     }
 
     fn insert(&mut self, room: RoomId, block: u64, frames: Vec<(Seq, Arc<Frame>)>, now_ms: u64) {

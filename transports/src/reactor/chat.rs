@@ -86,8 +86,18 @@ impl<S: Stream> Reactor<S> {
         self.handle_chat_bytes(conn, bytes, now, out);
     }
 
-    fn handle_chat_bytes(&mut self, conn: ConnId, bytes: &mut [u8], now: Now, out: &mut Vec<Effect>) -> Progress {
-        let limits = Limits { frame_bytes_max: self.node.config.frame_bytes_max, skip_bytes_max: self.node.config.frame_skip_bytes_max, binary: false };
+    fn handle_chat_bytes(
+        &mut self,
+        conn: ConnId,
+        bytes: &mut [u8],
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Progress {
+        let limits = Limits {
+            frame_bytes_max: self.node.config.frame_bytes_max,
+            skip_bytes_max: self.node.config.frame_skip_bytes_max,
+            binary: false,
+        };
         let mut at = 0;
         while at < bytes.len() {
             if !self.takes_frames(conn) {
@@ -99,25 +109,34 @@ impl<S: Stream> Reactor<S> {
             let mut decoder = std::mem::replace(&mut chat.decoder, crate::websocket::Decoder::new(false));
             let mut inflater = self.inflater.take().unwrap_or_default();
             let (used, outcome) = match decoder.decode(&mut bytes[at..], &limits, &mut inflater) {
-                Ok(decoded) => (decoded.used, match decoded.event {
-                    None => Outcome::Go,
-                    Some(Event::Text(text)) => match self.handle_text(conn, &text, now, out) {
-                        Taken::Yes => Outcome::Go,
-                        Taken::NotNow => Outcome::Keep(text.into_owned()),
+                Ok(decoded) => (
+                    decoded.used,
+                    match decoded.event {
+                        None => Outcome::Go,
+                        Some(Event::Text(text)) => match self.handle_text(conn, &text, now, out) {
+                            Taken::Yes => Outcome::Go,
+                            Taken::NotNow => Outcome::Keep(text.into_owned()),
+                        },
+                        Some(Event::Ping(payload)) => {
+                            self.send_raw(conn, frame(OpCode::Control(Control::Pong), &payload).into());
+                            Outcome::Go
+                        }
+                        Some(Event::Pong(_)) => Outcome::Go,
+                        Some(Event::Oversize) => {
+                            self.with_session(conn, now, out, Session::handle_oversize);
+                            Outcome::Go
+                        }
+                        Some(Event::Close(close)) => Outcome::Close(
+                            close.map_or(CLOSE_NORMAL, |close| close.code.into()),
+                            String::new(),
+                        ),
+                        // The decoder refuses binary messages itself.
+                        Some(Event::Binary(_)) => Outcome::Close(
+                            CloseCode::BinaryFrame.code(),
+                            CloseCode::BinaryFrame.reason().to_owned(),
+                        ),
                     },
-                    Some(Event::Ping(payload)) => {
-                        self.send_raw(conn, frame(OpCode::Control(Control::Pong), &payload).into());
-                        Outcome::Go
-                    }
-                    Some(Event::Pong(_)) => Outcome::Go,
-                    Some(Event::Oversize) => {
-                        self.with_session(conn, now, out, Session::handle_oversize);
-                        Outcome::Go
-                    }
-                    Some(Event::Close(close)) => Outcome::Close(close.map_or(CLOSE_NORMAL, |close| close.code.into()), String::new()),
-                    // The decoder refuses binary messages itself.
-                    Some(Event::Binary(_)) => Outcome::Close(CloseCode::BinaryFrame.code(), CloseCode::BinaryFrame.reason().to_owned()),
-                }),
+                ),
                 Err(violation) => {
                     let code: u16 = violation.close_code().into();
                     (bytes.len() - at, Outcome::Close(code, violation.to_string()))
@@ -158,7 +177,13 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// Let a session act, and do what it wants.
-    pub(super) fn with_session(&mut self, conn: ConnId, now: Now, out: &mut Vec<Effect>, act: impl FnOnce(&mut Session, &mut Context<'_>)) {
+    pub(super) fn with_session(
+        &mut self,
+        conn: ConnId,
+        now: Now,
+        out: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Session, &mut Context<'_>),
+    ) {
         let mut acts = std::mem::take(&mut self.acts);
         let me = self.caller(conn);
         if let Some(chat) = self.slots.get(conn).and_then(Connection::chat) {
@@ -169,7 +194,11 @@ impl<S: Stream> Reactor<S> {
         for act in acts.drain(..) {
             match act {
                 Act::Send(json) => {
-                    let Some(framing) = self.slots.get(conn).and_then(Connection::chat).map(|chat| chat.framing) else { continue };
+                    let Some(framing) =
+                        self.slots.get(conn).and_then(Connection::chat).map(|chat| chat.framing)
+                    else {
+                        continue;
+                    };
                     let bytes = self.framer.control(&json, framing);
                     self.send_raw(conn, bytes);
                 }
@@ -186,7 +215,9 @@ impl<S: Stream> Reactor<S> {
 
     /// Say a frame to a chat.
     pub(super) fn send(&mut self, conn: ConnId, frame: &ServerFrame<'_>, _now: Now) {
-        let Some(framing) = self.slots.get(conn).and_then(Connection::chat).map(|chat| chat.framing) else { return };
+        let Some(framing) = self.slots.get(conn).and_then(Connection::chat).map(|chat| chat.framing) else {
+            return;
+        };
         let mut json = Vec::with_capacity(128);
         frame.encode(&mut json);
         let bytes = self.framer.control(&json, framing);
@@ -202,7 +233,14 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// Begin the end of a WebSocket or stream: leave the rooms, say the close code, wait for the other side a little.
-    pub(super) fn close_socket(&mut self, conn: ConnId, code: u16, reason: &str, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn close_socket(
+        &mut self,
+        conn: ConnId,
+        code: u16,
+        reason: &str,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(connection) = self.slots.get(conn) else { return };
         let bytes: Bytes = match &connection.state {
             State::Chat(chat) if chat.framing == Framing::Sse => Bytes::new(),
@@ -235,10 +273,26 @@ impl<S: Stream> Reactor<S> {
             match decoder.decode(&mut input[at..], &limits, self.inflater.get_or_insert_default()) {
                 Ok(decoded) => {
                     match decoded.event {
-                        Some(Event::Text(text)) => self.framer.append_message(&mut answer, OpCode::Data(Data::Text), text.as_bytes(), *deflate),
-                        Some(Event::Binary(bytes)) => self.framer.append_message(&mut answer, OpCode::Data(Data::Binary), &bytes, *deflate),
-                        Some(Event::Ping(payload)) => answer.extend_from_slice(&frame(OpCode::Control(Control::Pong), &payload)),
-                        Some(Event::Close(said)) => close = Some(said.map_or((CLOSE_NORMAL, String::new()), |said| (said.code.into(), said.reason.into_owned()))),
+                        Some(Event::Text(text)) => self.framer.append_message(
+                            &mut answer,
+                            OpCode::Data(Data::Text),
+                            text.as_bytes(),
+                            *deflate,
+                        ),
+                        Some(Event::Binary(bytes)) => self.framer.append_message(
+                            &mut answer,
+                            OpCode::Data(Data::Binary),
+                            &bytes,
+                            *deflate,
+                        ),
+                        Some(Event::Ping(payload)) => {
+                            answer.extend_from_slice(&frame(OpCode::Control(Control::Pong), &payload))
+                        }
+                        Some(Event::Close(said)) => {
+                            close = Some(said.map_or((CLOSE_NORMAL, String::new()), |said| {
+                                (said.code.into(), said.reason.into_owned())
+                            }))
+                        }
                         Some(Event::Oversize) => close = Some((CloseCode::TooBig.code(), String::new())),
                         Some(Event::Pong(_)) | None => {}
                     }

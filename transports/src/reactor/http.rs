@@ -8,10 +8,15 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use chatroom_core::api::{self, Answer, Ask, Flow, Port, REFRESH_COOKIE, Refused, Request, Socket, Step, StreamRequest, UpgradeRequest};
+use chatroom_core::api::{
+    self, Answer, Ask, Flow, Port, REFRESH_COOKIE, Refused, Request, Socket, Step, StreamRequest,
+    UpgradeRequest,
+};
 use chatroom_core::config::Config;
 use chatroom_core::id::ConnId;
-use chatroom_core::mail::{CallAnswer, Effect, HasherMail, JoinError, LaneMail, ReactorMail, ReaderMail, Ticket, WorkerMail};
+use chatroom_core::mail::{
+    CallAnswer, Effect, HasherMail, JoinError, LaneMail, ReactorMail, ReaderMail, Ticket, WorkerMail,
+};
 use chatroom_core::member::Joining;
 use chatroom_core::session::{Opening, Session};
 use chatroom_core::time::Now;
@@ -23,8 +28,8 @@ use super::Reactor;
 use crate::connection::{Chat, Connection, Echo, State};
 use crate::forwarded;
 use crate::http1::{
-    BodyDecoder, CONTINUE, Encoding, Head, HeaderValue, HttpError, Limits, Method, Response, accepts_event_stream, choose_encoding,
-    if_none_match, parse_head, path_segments, query_pairs,
+    BodyDecoder, CONTINUE, Encoding, Head, HeaderValue, HttpError, Limits, Method, Response,
+    accepts_event_stream, choose_encoding, if_none_match, parse_head, path_segments, query_pairs,
 };
 use crate::stream::{Peer, Stream};
 use crate::websocket::{Decoder, Upgrade};
@@ -59,7 +64,14 @@ const ANSWER_GRACE_MS: u64 = 5000;
 
 impl Http {
     pub(crate) fn new(peer: Peer, port: Port, now: Now, config: &Config) -> Http {
-        Http { buffer: Vec::new(), phase: Phase::Head, peer, port, deadline_ms: now.after_ms(config.header_timeout_ms()), ended: false }
+        Http {
+            buffer: Vec::new(),
+            phase: Phase::Head,
+            peer,
+            port,
+            deadline_ms: now.after_ms(config.header_timeout_ms()),
+            ended: false,
+        }
     }
 
     /// When patience with the client ends (`mono_ms`).
@@ -92,7 +104,10 @@ enum Look {
     /// Not enough bytes yet.
     Wait,
     /// A whole request, whose head has this many bytes.
-    Whole { head_bytes: usize, body: Vec<u8> },
+    Whole {
+        head_bytes: usize,
+        body: Vec<u8>,
+    },
     /// The head is whole and asks whether to go on.
     Continue,
     Bad(HttpError),
@@ -141,7 +156,14 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// What a flow asked for.
-    pub(super) fn handle_answered(&mut self, conn: ConnId, call: u32, answer: CallAnswer, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn handle_answered(
+        &mut self,
+        conn: ConnId,
+        call: u32,
+        answer: CallAnswer,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(http) = self.http(conn) else { return };
         match std::mem::replace(&mut http.phase, Phase::Over) {
             Phase::Answering { head_bytes, flow, call: waiting } if waiting == call => {
@@ -194,14 +216,18 @@ impl<S: Stream> Reactor<S> {
     fn begin(&mut self, conn: ConnId, head_bytes: usize, body: &[u8], now: Now) -> Step {
         let limits = self.head_limits();
         let request_id = format!("{:016x}", self.rng.next_u64());
-        let Some(connection) = self.slots.get(conn) else { unreachable!("the request's connection was just read") };
+        let Some(connection) = self.slots.get(conn) else {
+            unreachable!("the request's connection was just read")
+        };
         let stream_is_secure = connection.stream.is_secure();
         let State::Http(http) = &mut connection.state else { unreachable!("a request comes over HTTP") };
         http.phase = Phase::Over;
         let head = parse_again(&http.buffer, head_bytes, &limits);
-        with_request(&head, http, stream_is_secure, body, &request_id, &self.node.config, |request| match request {
-            Ok(request) => api::start(request, &self.node, now, &mut self.rng),
-            Err(code) => Step::Done(api::refuse_unread(code, &request_id)),
+        with_request(&head, http, stream_is_secure, body, &request_id, &self.node.config, |request| {
+            match request {
+                Ok(request) => api::start(request, &self.node, now, &mut self.rng),
+                Err(code) => Step::Done(api::refuse_unread(code, &request_id)),
+            }
         })
     }
 
@@ -215,7 +241,15 @@ impl<S: Stream> Reactor<S> {
         }
     }
 
-    fn ask(&mut self, conn: ConnId, head_bytes: usize, flow: Box<Flow>, ask: Ask, now: Now, out: &mut Vec<Effect>) {
+    fn ask(
+        &mut self,
+        conn: ConnId,
+        head_bytes: usize,
+        flow: Box<Flow>,
+        ask: Ask,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         self.next_tag = self.next_tag.wrapping_add(1);
         let call = self.next_tag;
         let from = self.caller(conn);
@@ -225,9 +259,17 @@ impl<S: Stream> Reactor<S> {
         http.deadline_ms = deadline_ms + ANSWER_GRACE_MS;
         out.push(match ask {
             Ask::Read(query) => Effect::Reader(ReaderMail::Query { from, call, query, deadline_ms }),
-            Ask::Write(command) => Effect::Lane(None, LaneMail::Write { from, call, command: Box::new(command), deadline_ms }),
+            Ask::Write(command) => {
+                Effect::Lane(None, LaneMail::Write { from, call, command: Box::new(command), deadline_ms })
+            }
             Ask::Append(append) => {
-                let ticket = Ticket { request: None, room: append.room, nonce: append.nonce.clone(), call: Some(call), at_ms: now.mono_ms };
+                let ticket = Ticket {
+                    request: None,
+                    room: append.room,
+                    nonce: append.nonce.clone(),
+                    call: Some(call),
+                    at_ms: now.mono_ms,
+                };
                 Effect::Lane(Some(append.room), LaneMail::Append { from, ticket, append, deadline_ms })
             }
             Ask::Hash(job) => Effect::Hasher(HasherMail { from, call, job, deadline_ms }),
@@ -236,7 +278,14 @@ impl<S: Stream> Reactor<S> {
         self.note_deadline(conn.slot, now);
     }
 
-    fn write_answer(&mut self, conn: ConnId, head_bytes: usize, answer: Answer, now: Now, out: &mut Vec<Effect>) {
+    fn write_answer(
+        &mut self,
+        conn: ConnId,
+        head_bytes: usize,
+        answer: Answer,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         if !answer.ended.is_empty() {
             self.tell_ended(&answer.ended, out);
         }
@@ -254,7 +303,10 @@ impl<S: Stream> Reactor<S> {
     fn tell_ended(&self, ended: &[chatroom_core::id::SessionId], out: &mut Vec<Effect>) {
         let ended: std::sync::Arc<[_]> = ended.into();
         for reactor in 0..self.node.reactors {
-            out.push(Effect::Reactor(chatroom_core::id::ReactorId(reactor), ReactorMail::SessionsEnded(std::sync::Arc::clone(&ended))));
+            out.push(Effect::Reactor(
+                chatroom_core::id::ReactorId(reactor),
+                ReactorMail::SessionsEnded(std::sync::Arc::clone(&ended)),
+            ));
         }
     }
 
@@ -265,14 +317,19 @@ impl<S: Stream> Reactor<S> {
         let Some(http) = self.http(conn) else { return };
         let head = parse_again(&http.buffer, head_bytes, &limits);
         let encoding = choose_encoding(head.all("accept-encoding"), &[Encoding::Brotli, Encoding::Gzip]);
-        let found = if matches!(head.method, Method::Get | Method::Head) { assets.find(head.target.path(), encoding) } else { None };
+        let found = if matches!(head.method, Method::Get | Method::Head) {
+            assets.find(head.target.path(), encoding)
+        } else {
+            None
+        };
         let Some(asset) = found else {
             let answer = api::refuse_unread(ErrorCode::NotFound, &request_id);
             self.write_answer(conn, head_bytes, *answer, now, out);
             return;
         };
         let fresh = if_none_match(head.all("if-none-match"), &asset.etag);
-        let mut response = if fresh { Response::new(304) } else { Response::new(200).body(asset.content_type, asset.bytes) };
+        let mut response =
+            if fresh { Response::new(304) } else { Response::new(200).body(asset.content_type, asset.bytes) };
         let cache = if asset.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
         response = with_header(response, "ETag", asset.etag.into());
         response = with_header(response, "Cache-Control", cache.into());
@@ -337,7 +394,14 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// The handshake of a WebSocket.
-    fn upgrade(&mut self, conn: ConnId, head_bytes: usize, request: &UpgradeRequest, now: Now, out: &mut Vec<Effect>) {
+    fn upgrade(
+        &mut self,
+        conn: ConnId,
+        head_bytes: usize,
+        request: &UpgradeRequest,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let limits = self.head_limits();
         let deflate = self.node.config.deflate;
         let user_connections = self.node.config.user_connections;
@@ -385,14 +449,24 @@ impl<S: Stream> Reactor<S> {
         connection.queue(bytes.into());
         match &request.socket {
             Socket::Chat(socket) => {
-                let opening = Opening { who: identity, room: socket.room, since: socket.since.clone(), visible_heartbeat: socket.visible_heartbeat };
+                let opening = Opening {
+                    who: identity,
+                    room: socket.room,
+                    since: socket.since.clone(),
+                    visible_heartbeat: socket.visible_heartbeat,
+                };
                 connection.state = State::Chat(Box::new(Chat::new(Session::unopened(now), framing)));
                 self.with_session(conn, now, out, |session, cx| *session = Session::open(opening, cx));
                 self.chat_bytes(conn, &mut rest.into_boxed_slice(), now, out);
             }
             Socket::Echo => {
                 let deflate = framing == Framing::Deflated;
-                connection.state = State::Echo(Box::new(Echo { decoder: Decoder::new(deflate), deflate, unread: Vec::new(), last_ms: now.mono_ms }));
+                connection.state = State::Echo(Box::new(Echo {
+                    decoder: Decoder::new(deflate),
+                    deflate,
+                    unread: Vec::new(),
+                    last_ms: now.mono_ms,
+                }));
                 self.echo_bytes(conn, &mut rest.into_boxed_slice(), now, out);
             }
         }
@@ -401,10 +475,18 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// Go over to server-sent events. The head goes out when the room has answered, since there may be no such room.
-    fn open_stream(&mut self, conn: ConnId, head_bytes: usize, request: Box<StreamRequest>, now: Now, out: &mut Vec<Effect>) {
+    fn open_stream(
+        &mut self,
+        conn: ConnId,
+        head_bytes: usize,
+        request: Box<StreamRequest>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let identity = request.identity.clone();
         if !identity.record.try_connect(self.node.config.user_connections) {
-            let answer = request.refuse(Refused::limited(CONNECTIONS_RETRY_MS).because("too many connections of this user"));
+            let answer = request
+                .refuse(Refused::limited(CONNECTIONS_RETRY_MS).because("too many connections of this user"));
             self.write_answer(conn, head_bytes, *answer, now, out);
             return;
         }
@@ -413,14 +495,25 @@ impl<S: Stream> Reactor<S> {
         chat.stream = Some(request);
         let Some(connection) = self.slots.get(conn) else { return };
         connection.state = State::Chat(Box::new(chat));
-        let joining = Joining { request: None, since, wants_presence: false, wants_typing: false, again: false, tag: None };
+        let joining = Joining {
+            request: None,
+            since,
+            wants_presence: false,
+            wants_typing: false,
+            again: false,
+            tag: None,
+        };
         self.begin_join(conn, room, joining, now, out);
         self.note_deadline(conn.slot, now);
     }
 
     /// The room of a stream has answered: the head, before the first event.
     pub(super) fn stream_opened(&mut self, conn: ConnId) {
-        let Some(request) = self.slots.get(conn).and_then(Connection::chat).and_then(|chat| chat.stream.take()) else { return };
+        let Some(request) =
+            self.slots.get(conn).and_then(Connection::chat).and_then(|chat| chat.stream.take())
+        else {
+            return;
+        };
         let mut response = Response::new(200).stream("text/event-stream");
         for (name, value) in request.headers() {
             response = with_header(response, name, value);
@@ -432,7 +525,11 @@ impl<S: Stream> Reactor<S> {
 
     /// The room of a stream could not be joined.
     pub(super) fn stream_refused(&mut self, conn: ConnId, error: JoinError, now: Now) {
-        let Some(request) = self.slots.get(conn).and_then(Connection::chat).and_then(|chat| chat.stream.take()) else { return };
+        let Some(request) =
+            self.slots.get(conn).and_then(Connection::chat).and_then(|chat| chat.stream.take())
+        else {
+            return;
+        };
         self.forget_user(conn);
         let refused = match error {
             JoinError::NoSuchRoom => Refused::new(ErrorCode::NotFound).because("no such room"),
@@ -511,11 +608,22 @@ fn parse_again<'a>(buffer: &'a [u8], head_bytes: usize, limits: &Limits) -> Head
 }
 
 /// Borrow everything that the API reads from a head.
-fn with_request<T>(head: &Head<'_>, http: &Http, stream_is_secure: bool, body: &[u8], request_id: &str, config: &Config, act: impl FnOnce(Result<&Request<'_>, ErrorCode>) -> T) -> T {
+fn with_request<T>(
+    head: &Head<'_>,
+    http: &Http,
+    stream_is_secure: bool,
+    body: &[u8],
+    request_id: &str,
+    config: &Config,
+    act: impl FnOnce(Result<&Request<'_>, ErrorCode>) -> T,
+) -> T {
     let Ok(path) = path_segments(head.target.path()) else { return act(Err(ErrorCode::BadRequest)) };
-    let Ok(query) = query_pairs(head.target.query()).collect::<Result<Vec<_>, _>>() else { return act(Err(ErrorCode::BadRequest)) };
+    let Ok(query) = query_pairs(head.target.query()).collect::<Result<Vec<_>, _>>() else {
+        return act(Err(ErrorCode::BadRequest));
+    };
     let text = |name: &str| head.only(name).and_then(|value| std::str::from_utf8(value).ok());
-    let subprotocols: Vec<&str> = head.tokens("sec-websocket-protocol").filter_map(|token| std::str::from_utf8(token).ok()).collect();
+    let subprotocols: Vec<&str> =
+        head.tokens("sec-websocket-protocol").filter_map(|token| std::str::from_utf8(token).ok()).collect();
     let (client, secure, is_direct) = client_of(head, http.peer, stream_is_secure, config);
     let request = Request {
         method: match head.method {
@@ -554,7 +662,9 @@ fn with_request<T>(head: &Head<'_>, http: &Http, stream_is_secure: bool, body: &
 fn client_of(head: &Head<'_>, peer: Peer, stream_is_secure: bool, config: &Config) -> (IpAddr, bool, bool) {
     let trusted = |address: IpAddr| config.trusted_proxies.iter().any(|network| network.contains(&address));
     let peer_is_trusted = peer == Peer::Local || trusted(peer.ip());
-    let is_direct = head.all("x-forwarded-for").next().is_none() && head.all("forwarded").next().is_none() && head.all("x-forwarded-proto").next().is_none();
+    let is_direct = head.all("x-forwarded-for").next().is_none()
+        && head.all("forwarded").next().is_none()
+        && head.all("x-forwarded-proto").next().is_none();
     if !peer_is_trusted {
         return (peer.ip(), stream_is_secure, is_direct);
     }

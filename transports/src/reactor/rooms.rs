@@ -53,7 +53,9 @@ impl Views {
     /// Frames and bytes of JSON kept in all views.
     pub(super) fn kept(&self) -> (usize, usize) {
         let views = self.views.iter().flatten();
-        views.fold((0, 0), |(frames, bytes), view| (frames + view.room.kept_frames(), bytes + view.room.kept_bytes()))
+        views.fold((0, 0), |(frames, bytes), view| {
+            (frames + view.room.kept_frames(), bytes + view.room.kept_bytes())
+        })
     }
 
     fn of_room(&self, room: RoomId) -> Option<u32> {
@@ -121,7 +123,14 @@ impl Views {
 
 impl<S: Stream> Reactor<S> {
     /// Begin a join that the session let in.
-    pub(super) fn begin_join(&mut self, conn: ConnId, room: RoomId, mut joining: Joining, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn begin_join(
+        &mut self,
+        conn: ConnId,
+        room: RoomId,
+        mut joining: Joining,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let before = self.take_out(conn, room);
         joining.again = before.is_some();
         let Some(chat) = self.slots.get(conn).and_then(Connection::chat) else { return };
@@ -141,7 +150,8 @@ impl<S: Stream> Reactor<S> {
         let Some(record) = chat.session.record() else { return };
         let user = Arc::clone(&record.user);
         let patience = if chat.framing == Framing::Sse { Patience::Endless } else { Patience::Replay };
-        let is_posted = |membership: &Membership| matches!(&membership.at, At::Joining(joining) if joining.tag.is_some());
+        let is_posted =
+            |membership: &Membership| matches!(&membership.at, At::Joining(joining) if joining.tag.is_some());
         let mut in_flight = chat.session.rooms.iter().filter(|membership| is_posted(membership)).count();
         for membership in &mut chat.session.rooms {
             if in_flight >= JOINS_IN_FLIGHT {
@@ -169,17 +179,30 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// The worker's answer to a join.
-    pub(super) fn handle_joined(&mut self, conn: ConnId, room: RoomId, tag: u32, reply: Result<Box<Joined>, JoinError>, now: Now, out: &mut Vec<Effect>) {
-        let asked = self.slots.get(conn).and_then(Connection::chat).and_then(|chat| match &chat.session.membership(room)?.at {
-            At::Joining(joining) if joining.tag == Some(tag) => Some((joining.asked(), chat.framing)),
-            At::Joining(_) | At::CatchingUp(_) | At::Live { .. } => None,
+    pub(super) fn handle_joined(
+        &mut self,
+        conn: ConnId,
+        room: RoomId,
+        tag: u32,
+        reply: Result<Box<Joined>, JoinError>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let asked = self.slots.get(conn).and_then(Connection::chat).and_then(|chat| {
+            match &chat.session.membership(room)?.at {
+                At::Joining(joining) if joining.tag == Some(tag) => Some((joining.asked(), chat.framing)),
+                At::Joining(_) | At::CatchingUp(_) | At::Live { .. } => None,
+            }
         });
         let Some((joining, framing)) = asked else {
             // The connection is gone. Where it was in the room before, it has been taken out by its end already.
             if let Ok(joined) = reply
                 && !joined.again
             {
-                out.push(Effect::Worker(room, WorkerMail::Leave { room, reactor: self.id, user: joined.user }));
+                out.push(Effect::Worker(
+                    room,
+                    WorkerMail::Leave { room, reactor: self.id, user: joined.user },
+                ));
             }
             return;
         };
@@ -190,7 +213,9 @@ impl<S: Stream> Reactor<S> {
                 let (resumed, page, after) = match resume {
                     Resume::None => (Resumed::NotAsked, None, seq),
                     Resume::No(reason) => (Resumed::No(reason), None, seq),
-                    Resume::Replay { replay, page } => (Resumed::Yes { replay }, Some(Arc::clone(&page)), page.to),
+                    Resume::Replay { replay, page } => {
+                        (Resumed::Yes { replay }, Some(Arc::clone(&page)), page.to)
+                    }
                 };
                 let reaches_head = page.as_ref().is_none_or(|page| page.reaches_head);
                 let stand = if reaches_head {
@@ -213,14 +238,24 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// A join came to nothing: by the worker's word, or because the worker's mailbox is full.
-    pub(super) fn join_failed(&mut self, conn: ConnId, room: RoomId, joining: Asked, error: JoinError, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn join_failed(
+        &mut self,
+        conn: ConnId,
+        room: RoomId,
+        joining: Asked,
+        error: JoinError,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(chat) = self.slots.get(conn).and_then(Connection::chat) else { return };
         chat.session.rooms.retain(|membership| membership.room != room);
         let user = chat.session.record().map(|record| Arc::clone(&record.user));
         if chat.framing == Framing::Sse {
             self.stream_refused(conn, error, now);
         } else {
-            self.with_session(conn, now, out, |session, cx| session.handle_join_error(joining.request, room, error, cx));
+            self.with_session(conn, now, out, |session, cx| {
+                session.handle_join_error(joining.request, room, error, cx)
+            });
         }
         if joining.again
             && let Some(user) = user
@@ -232,7 +267,13 @@ impl<S: Stream> Reactor<S> {
     /// The worker's answer to an ask.
     pub(super) fn handle_page(&mut self, conn: ConnId, room: RoomId, tag: u32, page: Arc<Page>) {
         self.ask_ended();
-        let Some(profile) = self.catch_up(conn, room).filter(|catch_up| catch_up.stand == Stand::Asked(tag)).map(|catch_up| catch_up.profile) else { return };
+        let Some(profile) = self
+            .catch_up(conn, room)
+            .filter(|catch_up| catch_up.stand == Stand::Asked(tag))
+            .map(|catch_up| catch_up.profile)
+        else {
+            return;
+        };
         let stand = if page.reaches_head {
             let view = self.views.at_head(room, page.to);
             let member = self.views.at(view).enter(conn.slot, profile);
@@ -288,10 +329,15 @@ impl<S: Stream> Reactor<S> {
 
     /// The room's log was replaced: its members must join again.
     pub(super) fn handle_replaced(&mut self, room: RoomId, now: Now, out: &mut Vec<Effect>) {
-        let members: Vec<u32> = self.slots.iter().filter(|(_, connection)| match &connection.state {
-            State::Chat(chat) => chat.session.membership(room).is_some(),
-            State::Http(_) | State::Echo(_) | State::Closing { .. } => false,
-        }).map(|(slot, _)| slot).collect();
+        let members: Vec<u32> = self
+            .slots
+            .iter()
+            .filter(|(_, connection)| match &connection.state {
+                State::Chat(chat) => chat.session.membership(room).is_some(),
+                State::Http(_) | State::Echo(_) | State::Closing { .. } => false,
+            })
+            .map(|(slot, _)| slot)
+            .collect();
         for slot in members {
             if let Some(conn) = self.slots.id(slot) {
                 self.leave(conn, room, None, Some(LeftReason::Epoch), now, out);
@@ -300,7 +346,15 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// Leave a room, on request or because it ended for the connection.
-    pub(super) fn leave(&mut self, conn: ConnId, room: RoomId, request: Option<RequestId>, reason: Option<LeftReason>, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn leave(
+        &mut self,
+        conn: ConnId,
+        room: RoomId,
+        request: Option<RequestId>,
+        reason: Option<LeftReason>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         if self.take_out(conn, room).is_none() {
             return;
         }
@@ -334,7 +388,10 @@ impl<S: Stream> Reactor<S> {
                 }
             };
             if told {
-                out.push(Effect::Worker(room, WorkerMail::Leave { room, reactor: self.id, user: Arc::clone(&user) }));
+                out.push(Effect::Worker(
+                    room,
+                    WorkerMail::Leave { room, reactor: self.id, user: Arc::clone(&user) },
+                ));
             }
         }
     }
@@ -365,19 +422,28 @@ impl<S: Stream> Reactor<S> {
                 step @ (Step::Pause | Step::Done { .. }) => break step,
             };
             let member = *view.member(index);
-            let connection = self.slots.at(member.slot).expect("a member's connection exists as long as the member");
+            let connection =
+                self.slots.at(member.slot).expect("a member's connection exists as long as the member");
             if !connection.is_clear() {
                 view.served(index, member.cursor);
                 continue;
             }
             let user = match &connection.state {
-                State::Chat(chat) if member.profile.typing() => chat.session.record().map(|record| record.user.id),
+                State::Chat(chat) if member.profile.typing() => {
+                    chat.session.record().map(|record| record.user.id)
+                }
                 State::Chat(_) | State::Http(_) | State::Echo(_) | State::Closing { .. } => None,
             };
             let except = user.filter(|user| view.typed_by(member.cursor, *user));
             let framer = &mut self.framer;
             let mut encode = |frame: &Frame, framing| framer.room_frame(frame, framing);
-            let shared = if except.is_none() { chunks.iter().find(|(cursor, profile, _)| *cursor == member.cursor && *profile == member.profile) } else { None };
+            let shared = if except.is_none() {
+                chunks
+                    .iter()
+                    .find(|(cursor, profile, _)| *cursor == member.cursor && *profile == member.profile)
+            } else {
+                None
+            };
             let chunk = match shared {
                 Some((_, _, chunk)) => chunk.clone(),
                 None => {
@@ -398,7 +464,8 @@ impl<S: Stream> Reactor<S> {
                     self.deliveries += 1;
                 }
                 Ok(written) => {
-                    let (cursor, rest) = view.cut(member.cursor, member.profile, except, written, &mut encode);
+                    let (cursor, rest) =
+                        view.cut(member.cursor, member.profile, except, written, &mut encode);
                     view.served(index, cursor);
                     connection.queue(rest);
                 }
@@ -433,10 +500,25 @@ impl<S: Stream> Reactor<S> {
                 self.renumber(moved, room, number, evicted.index);
             }
             let Some(conn) = self.slots.id(evicted.slot) else { continue };
-            let Some(membership) = self.slots.get(conn).and_then(Connection::chat).and_then(|chat| chat.session.membership_mut(room)) else { continue };
+            let Some(membership) = self
+                .slots
+                .get(conn)
+                .and_then(Connection::chat)
+                .and_then(|chat| chat.session.membership_mut(room))
+            else {
+                continue;
+            };
             match &mut membership.at {
                 At::Live { .. } => {
-                    let catch_up = CatchUp { profile: evicted.profile, hello: None, page: None, written: 0, after: evicted.after, sync: None, stand: Stand::Behind };
+                    let catch_up = CatchUp {
+                        profile: evicted.profile,
+                        hello: None,
+                        page: None,
+                        written: 0,
+                        after: evicted.after,
+                        sync: None,
+                        stand: Stand::Behind,
+                    };
                     membership.at = At::CatchingUp(Box::new(catch_up));
                 }
                 At::CatchingUp(catch_up) => {
@@ -453,8 +535,14 @@ impl<S: Stream> Reactor<S> {
 
     /// Write what this connection is owed by its rooms: `joined`, pages, and what lies between its cursors and the heads.
     /// Its outbox is clear. Returns when nothing is left or the socket takes no more.
-    pub(super) fn serve_rooms(&mut self, conn: ConnId, now: Now, out: &mut Vec<Effect>) -> std::io::Result<()> {
-        let rooms = self.slots.get(conn).and_then(Connection::chat).map_or(0, |chat| chat.session.rooms.len());
+    pub(super) fn serve_rooms(
+        &mut self,
+        conn: ConnId,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> std::io::Result<()> {
+        let rooms =
+            self.slots.get(conn).and_then(Connection::chat).map_or(0, |chat| chat.session.rooms.len());
         for index in 0..rooms {
             loop {
                 let Some(connection) = self.slots.get(conn) else { return Ok(()) };
@@ -483,7 +571,8 @@ impl<S: Stream> Reactor<S> {
                             self.asks_in_flight += 1;
                             self.next_tag = self.next_tag.wrapping_add(1);
                             catch_up.stand = Stand::Asked(self.next_tag);
-                            let patience = if framing == Framing::Sse { Patience::Endless } else { Patience::Replay };
+                            let patience =
+                                if framing == Framing::Sse { Patience::Endless } else { Patience::Replay };
                             let ask = WorkerMail::Ask {
                                 room,
                                 from: chatroom_core::mail::Caller { reactor: self.id, conn },
@@ -512,11 +601,16 @@ impl<S: Stream> Reactor<S> {
                         let framer = &mut self.framer;
                         let mut encode = |frame: &Frame, framing| framer.room_frame(frame, framing);
                         let chunk = view.chunk(at.cursor, at.profile, except, CHUNK_BYTES, &mut encode);
-                        let written = if chunk.bytes.is_empty() { 0 } else { connection.write_now(&chunk.bytes, now.mono_ms)? };
+                        let written = if chunk.bytes.is_empty() {
+                            0
+                        } else {
+                            connection.write_now(&chunk.bytes, now.mono_ms)?
+                        };
                         if written == chunk.bytes.len() {
                             view.member_mut(member).cursor = chunk.to;
                         } else {
-                            let (cursor, rest) = view.cut(at.cursor, at.profile, except, written, &mut encode);
+                            let (cursor, rest) =
+                                view.cut(at.cursor, at.profile, except, written, &mut encode);
                             view.member_mut(member).cursor = cursor;
                             connection.queue(rest);
                         }
@@ -569,16 +663,21 @@ impl<S: Stream> Reactor<S> {
 
     /// The member of this slot has another index now.
     fn renumber(&mut self, slot: u32, room: RoomId, number: u32, index: u32) {
-        let membership = self.slots.at(slot).and_then(Connection::chat).and_then(|chat| chat.session.membership_mut(room));
+        let membership =
+            self.slots.at(slot).and_then(Connection::chat).and_then(|chat| chat.session.membership_mut(room));
         match membership.map(|membership| &mut membership.at) {
             Some(At::Live { member, .. }) => *member = index,
             Some(At::CatchingUp(catch_up)) => catch_up.stand = Stand::AtHead { view: number, member: index },
-            Some(At::Joining(_)) | None => unreachable!("room {room}: slot {slot} is in the view and not in the room"),
+            Some(At::Joining(_)) | None => {
+                unreachable!("room {room}: slot {slot} is in the view and not in the room")
+            }
         }
     }
 
     fn set_membership(&mut self, conn: ConnId, room: RoomId, at: At) {
-        if let Some(membership) = self.slots.get(conn).and_then(Connection::chat).and_then(|chat| chat.session.membership_mut(room)) {
+        if let Some(membership) =
+            self.slots.get(conn).and_then(Connection::chat).and_then(|chat| chat.session.membership_mut(room))
+        {
             membership.at = at;
         }
     }
@@ -593,14 +692,29 @@ impl<S: Stream> Reactor<S> {
 }
 
 /// Turn marks into bytes, as many as make a good write: `joined`, frames of the page, then `sync`.
-fn fill(catch_up: &mut CatchUp, room: RoomId, framing: Framing, framer: &mut crate::framing::Framer, out: &mut Vec<u8>) {
+fn fill(
+    catch_up: &mut CatchUp,
+    room: RoomId,
+    framing: Framing,
+    framer: &mut crate::framing::Framer,
+    out: &mut Vec<u8>,
+) {
     if let Some(hello) = catch_up.hello.take() {
         let (resumed, replay, reason) = match hello.resumed {
             Resumed::NotAsked => (None, None, None),
             Resumed::Yes { replay } => (Some(true), Some(replay), None),
             Resumed::No(reason) => (Some(false), None, Some(reason)),
         };
-        let joined = ServerFrame::Joined { id: hello.request, room_id: room, epoch: &hello.epoch, seq: hello.seq, online: hello.online, resumed, replay, reason };
+        let joined = ServerFrame::Joined {
+            id: hello.request,
+            room_id: room,
+            epoch: &hello.epoch,
+            seq: hello.seq,
+            online: hello.online,
+            resumed,
+            replay,
+            reason,
+        };
         let mut json = Vec::with_capacity(160);
         joined.encode(&mut json);
         out.extend_from_slice(&framer.control(&json, framing));
