@@ -43,6 +43,7 @@ afterAll(async () => {
 
 test("signing up says what is wrong where it is wrong", async () => {
   ada = await Person.arrive(browser, server.origin, "ada");
+  await ada.page.getByRole("heading", { name: "Welcome back" }).waitFor();
   await ada.screenshot("sign-in");
   await ada.checkBarriers();
   const { page } = ada;
@@ -263,6 +264,7 @@ test("dark, Chinese and on a phone", async () => {
     isMobile: true,
   });
   const { page } = mei;
+  await page.getByRole("heading", { name: "欢迎回来" }).waitFor();
   await mei.screenshot("phone-dark-sign-in");
   await mei.checkBarriers();
   await page.getByRole("button", { name: "注册" }).click();
