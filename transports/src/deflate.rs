@@ -105,11 +105,19 @@ impl Inflater {
             return Ok(Inflated::Whole(&[]));
         }
         self.stream.reset(false);
-        let mut run = Run { total: 0, keep_max, skip_max: skip_max.max(keep_max), streams: 1, ended: false };
+        let mut run = Run {
+            total: 0,
+            keep_max,
+            skip_max: skip_max.max(keep_max),
+            restarts_left: RESTARTS_MAX,
+            ended: false,
+        };
         self.feed(message, &mut run)?;
         if !run.ended {
+            let before = run.total;
+            run.restarts_left = 0;
             self.feed(&INFLATE_TAIL, &mut run)?;
-            if !run.ended {
+            if !run.ended || run.total > before {
                 return Err(InflateError::Corrupt);
             }
         }
@@ -127,10 +135,7 @@ impl Inflater {
                 }
                 // A block with BFINAL set, and more behind it (RFC 7692 7.2.3.5): go on with a fresh stream.
                 run.ended = false;
-                run.streams += 1;
-                if run.streams > STREAMS_MAX {
-                    return Err(InflateError::Corrupt);
-                }
+                run.restarts_left = run.restarts_left.checked_sub(1).ok_or(InflateError::Corrupt)?;
                 self.stream.reset(false);
             }
             self.make_room(run);
@@ -191,7 +196,7 @@ struct Run {
     total: usize,
     keep_max: usize,
     skip_max: usize,
-    streams: u32,
+    restarts_left: u32,
     ended: bool,
 }
 
@@ -200,8 +205,8 @@ const LEVEL: u32 = 6;
 /// What a sync flush ends with, and senders leave off (RFC 7692 7.2.1).
 const FLUSH_TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The tail that was left off, and an empty last block behind it: a message that ends inside a block does not reach the end
-/// of the stream with it, which is how a truncated one is told from a whole one.
+/// The tail that was left off, and an empty last block behind it. A message that ends inside a block does not reach the
+/// end of the stream exactly with it, or takes some of it for data, which is how a truncated one is told from a whole one.
 const INFLATE_TAIL: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
 
 /// First size of the scratch buffer: most frames are shorter.
@@ -210,8 +215,9 @@ const OUT_STEP: usize = 4096;
 /// Scratch space that is kept between messages: a frame of 64 KiB. Only `/debug/echo` takes longer ones.
 const OUT_RETAINED: usize = 64 * 1024 + 1;
 
-/// Blocks with BFINAL in one message. Each costs a reset and may be two bytes long, and no sender makes more than one.
-const STREAMS_MAX: u32 = 16;
+/// Blocks with BFINAL and something behind them in one message. Each costs a reset and may be two bytes long, and no
+/// sender makes more than one.
+const RESTARTS_MAX: u32 = 16;
 
 #[cfg(test)]
 mod tests;

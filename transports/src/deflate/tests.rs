@@ -103,12 +103,20 @@ fn the_scratch_buffer_does_not_grow_with_what_is_skipped_or_stay_large() {
     assert!(inflater.out.capacity() <= OUT_RETAINED);
 }
 
-/// Of Huffman blocks, that is: the tail can fill the end of a stored block, which nobody could tell.
 #[test]
 fn a_truncated_message_is_corrupt_wherever_it_is_cut() {
-    let compressed = deflate(&br#"{"type":"message","content":"a few words, and a few words"}"#.repeat(10));
-    for end in 1..compressed.len() {
-        assert_eq!(inflate(&compressed[..end]), Err(InflateError::Corrupt), "{end} of {}", compressed.len());
+    let words = br#"{"type":"message","content":"a few words, and a few words"}"#.repeat(10);
+    // One zero byte, the first of a stored block, is itself a message: an empty one.
+    for (message, first) in [(words, 1), (noise(300), 2)] {
+        let compressed = deflate(&message);
+        for end in first..compressed.len() {
+            assert_eq!(
+                inflate(&compressed[..end]),
+                Err(InflateError::Corrupt),
+                "{end} of {}",
+                compressed.len()
+            );
+        }
     }
 }
 

@@ -165,7 +165,7 @@ proptest! {
             }
         }
         let whole = decode(Framing::Chunked, 1000, [&text[..]]);
-        prop_assert_eq!(decode(Framing::Chunked, 1000, pieces), whole.clone());
+        prop_assert_eq!(&decode(Framing::Chunked, 1000, pieces), &whole);
         prop_assert_eq!(whole, Ok(Some((body, len))));
     }
 
