@@ -114,10 +114,10 @@ impl Inflater {
         };
         self.feed(message, &mut run)?;
         if !run.ended {
-            let before = run.total;
-            run.restarts_left = 0;
-            self.feed(&INFLATE_TAIL, &mut run)?;
-            if !run.ended || run.total > before {
+            // In the tail there must be no data, and nothing behind its end.
+            (run.skip_max, run.restarts_left) = (run.total, 0);
+            self.feed(&INFLATE_TAIL, &mut run).map_err(|_| InflateError::Corrupt)?;
+            if !run.ended {
                 return Err(InflateError::Corrupt);
             }
         }
@@ -200,7 +200,9 @@ struct Run {
     ended: bool,
 }
 
-const LEVEL: u32 = 6;
+/// For single chat frames levels 2 to 9 come to the same size (a frame of 270 bytes to 205, where level 1 makes 250 of it
+/// for half the time), for a page of history 3 to 9. So 3 is the cheapest that gives the full effect.
+const LEVEL: u32 = 3;
 
 /// What a sync flush ends with, and senders leave off (RFC 7692 7.2.1).
 const FLUSH_TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

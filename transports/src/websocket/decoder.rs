@@ -2,7 +2,7 @@
 //! unread bytes; a message that arrives whole is yielded in place, everything else is gathered in a box that exists only
 //! while something is incomplete.
 
-use std::{borrow::Cow, io::Cursor, mem};
+use std::{borrow::Cow, mem};
 
 use tungstenite::protocol::frame::{
     FrameHeader,
@@ -401,20 +401,41 @@ impl Message {
     }
 }
 
-/// Parses the header at the start of `bytes`: the header, the payload's length, the header's length.
+/// Parses the header at the start of `bytes`: the header, the payload's length, the header's length. By hand into
+/// tungstenite's type: its own parser takes lengths of any form.
 fn parse_header(bytes: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, Violation> {
-    let mut cursor = Cursor::new(bytes);
-    // The only error that reading from a slice leaves is the opcode.
-    let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Violation::ReservedOpcode)?;
-    let Some((header, length)) = parsed else { return Ok(None) };
+    let [first, second, rest @ ..] = bytes else { return Ok(None) };
+    let (length, rest, length_min) = match second & 0x7f {
+        126 => {
+            let Some((length, rest)) = rest.split_first_chunk() else { return Ok(None) };
+            (u64::from(u16::from_be_bytes(*length)), rest, 126)
+        }
+        127 => {
+            let Some((length, rest)) = rest.split_first_chunk() else { return Ok(None) };
+            (u64::from_be_bytes(*length), rest, 0x1_0000)
+        }
+        length => (u64::from(length), rest, 0),
+    };
     if length >> 63 != 0 {
         return Err(Violation::LengthInvalid);
     }
-    let size = cursor.position() as usize;
-    if header.len(length) != size {
+    if length < length_min {
         return Err(Violation::LengthNotMinimal);
     }
-    Ok(Some((header, length, size)))
+    let (mask, rest) = match rest.split_first_chunk() {
+        _ if second & 0x80 == 0 => (None, rest),
+        Some((mask, rest)) => (Some(*mask), rest),
+        None => return Ok(None),
+    };
+    let header = FrameHeader {
+        is_final: first & 0x80 != 0,
+        rsv1: first & 0x40 != 0,
+        rsv2: first & 0x20 != 0,
+        rsv3: first & 0x10 != 0,
+        opcode: OpCode::from(first & 0x0f),
+        mask,
+    };
+    Ok(Some((header, length, bytes.len() - rest.len())))
 }
 
 fn close(payload: Cow<'_, [u8]>) -> Result<Option<Close<'_>>, Violation> {

@@ -2,18 +2,14 @@
 
 /// Applies the mask to `bytes`, whose first byte meets the key's first: masks and unmasks alike.
 pub(super) fn apply(bytes: &mut [u8], key: [u8; 4]) {
-    // Blocks of a fixed size and one wide key: the compiler turns the inner loop into vector instructions.
-    let mut wide = [0; BLOCK];
-    for (byte, key) in wide.iter_mut().zip(key.iter().cycle()) {
-        *byte = *key;
+    let [a, b, c, d] = key;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    // Words without a dependency between them: the compiler makes vectors of several.
+    let (words, rest) = bytes.as_chunks_mut();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
     }
-    let mut blocks = bytes.chunks_exact_mut(BLOCK);
-    for block in &mut blocks {
-        for (byte, key) in block.iter_mut().zip(&wide) {
-            *byte ^= key;
-        }
-    }
-    for (byte, key) in blocks.into_remainder().iter_mut().zip(&wide) {
+    for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
         *byte ^= key;
     }
 }
@@ -24,6 +20,3 @@ pub(super) fn rotate(key: [u8; 4], bytes: usize) -> [u8; 4] {
     rotated.rotate_left(bytes % 4);
     rotated
 }
-
-/// A multiple of four, and of every vector register's size.
-const BLOCK: usize = 64;
