@@ -105,21 +105,19 @@ impl Inflater {
             return Ok(Inflated::Whole(&[]));
         }
         self.stream.reset(false);
-        let mut run = Run {
-            total: 0,
-            keep_max,
-            skip_max: skip_max.max(keep_max),
-            restarts_left: RESTARTS_MAX,
-            ended: false,
-        };
+        let skip_max = skip_max.max(keep_max);
+        let mut run = Run { total: 0, keep_max, skip_max, restarts_left: RESTARTS_MAX, ended: false };
         self.feed(message, &mut run)?;
-        if !run.ended {
-            // In the tail there must be no data, and nothing behind its end.
-            (run.skip_max, run.restarts_left) = (run.total, 0);
-            self.feed(&INFLATE_TAIL, &mut run).map_err(|_| InflateError::Corrupt)?;
+        // The tail that was left off holds no data. It ends the stream if its block is marked as the last; if not, an empty
+        // last block behind it must: so a message that ends inside a block is told from a whole one.
+        run.skip_max = run.total;
+        for tail in [&FLUSH_TAIL[..], &LAST_BLOCK] {
             if !run.ended {
-                return Err(InflateError::Corrupt);
+                self.feed(tail, &mut run).map_err(|_| InflateError::Corrupt)?;
             }
+        }
+        if !run.ended {
+            return Err(InflateError::Corrupt);
         }
         if run.total > keep_max {
             return Ok(Inflated::Oversize { bytes: run.total });
@@ -207,9 +205,8 @@ const LEVEL: u32 = 3;
 /// What a sync flush ends with, and senders leave off (RFC 7692 7.2.1).
 const FLUSH_TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The tail that was left off, and an empty last block behind it. A message that ends inside a block does not reach the
-/// end of the stream exactly with it, or takes some of it for data, which is how a truncated one is told from a whole one.
-const INFLATE_TAIL: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
+/// An empty block of fixed codes, marked as the last (RFC 1951 3.2.6).
+const LAST_BLOCK: [u8; 2] = [3, 0];
 
 /// First size of the scratch buffer: most frames are shorter.
 const OUT_STEP: usize = 4096;

@@ -37,10 +37,11 @@ fn noise(len: usize) -> Vec<u8> {
 #[test]
 fn the_samples_of_the_rfc_are_inflated() {
     // RFC 7692 7.2.3: one block, in two frames or one; no compression; BFINAL; two blocks; an empty message.
-    let cases: [(&[u8], &[u8]); 7] = [
-        (b"\xf2\x48\xcd\xc9\xc9\x07\x00", b"Hello"),
+    let cases: [(&[u8], &[u8]); 8] = [
         (b"\xf2\x48\xcd\xc9\xc9\x07\x00", b"Hello"),
         (b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", b"Hello"),
+        (b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x01", b"Hello"),
+        (b"\x01", b""),
         (b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", b"Hello"),
         (b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", b"Hello"),
         (b"\x00", b""),
@@ -65,9 +66,9 @@ fn nothing_of_a_message_reaches_the_next() {
     let message = br#"{"type":"message","room_id":1,"seq":7,"content":"the same words"}"#;
     let mut first = Vec::new();
     deflater.deflate(message, &mut first);
-    for _ in 0..3 {
+    for before in [&message[..], &noise(70_000), b""] {
         let mut again = b"before".to_vec();
-        deflater.deflate(&noise(70_000), &mut again);
+        deflater.deflate(before, &mut again);
         again.truncate(6);
         deflater.deflate(message, &mut again);
         assert_eq!(again, [b"before", &first[..]].concat());
@@ -107,7 +108,8 @@ fn the_scratch_buffer_does_not_grow_with_what_is_skipped_or_stay_large() {
 fn a_truncated_message_is_corrupt_wherever_it_is_cut() {
     let words = br#"{"type":"message","content":"a few words, and a few words"}"#.repeat(10);
     // One zero byte, the first of a stored block, is itself a message: an empty one.
-    for (message, first) in [(words, 1), (noise(300), 2)] {
+    let table: Vec<u8> = (0..900u32).map(|at| (at * at % 61) as u8).collect(); // Makes a block with its own codes.
+    for (message, first) in [(words, 1), (table, 1), (noise(300), 2)] {
         let compressed = deflate(&message);
         for end in first..compressed.len() {
             assert_eq!(
@@ -122,7 +124,9 @@ fn a_truncated_message_is_corrupt_wherever_it_is_cut() {
 
 #[test]
 fn streams_that_are_no_message_are_corrupt() {
-    let cases: [(&str, &[u8]); 6] = [
+    let cases: [(&str, &[u8]); 8] = [
+        ("a block that swallows the tail as its table", b"\xec\x00"),
+        ("a block that swallows the tail as its table, and is the last", b"\x15\x07"),
         ("a reserved block type", b"\x06"),
         ("a stored block with a bad length", b"\x00\x05\x00\xfa\xfeHello\x00"),
         ("a distance beyond the start", b"\x02\x02\x00\x00"),
