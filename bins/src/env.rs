@@ -23,9 +23,10 @@ pub fn load() -> Result<Config, ConfigError> {
 
 fn bad_dotenv(error: &dotenvy::Error) -> ConfigError {
     // What a line of the file holds may be a secret: only its number is told.
-    let message = match error {
-        dotenvy::Error::LineParse(_, at) => format!("cannot be read at position {at} of a line"),
-        other => other.to_string(),
+    let message = if let dotenvy::Error::LineParse(_, at) = error {
+        format!("cannot be read at position {at} of a line")
+    } else {
+        error.to_string()
     };
     ConfigError { name: ".env".to_owned(), message }
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::panic;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
@@ -80,15 +80,18 @@ impl Server {
         let workers = config.room_workers.map_or(cores.div_ceil(2), usize::from);
         let hashers = config.hashers.map_or(cores.min(4), usize::from);
         let metrics = Metrics::new();
-        let text = Arc::clone(&metrics);
         let origins = OriginRules::of(&config, address);
-        let node = Arc::new(Node::new(
-            config,
-            keys,
-            origins,
-            u16::try_from(reactors).unwrap_or(u16::MAX),
-            Box::new(move || text.text()),
-        ));
+        let gauges: Arc<OnceLock<Gauges>> = Arc::default();
+        let (text, sampled) = (Arc::clone(&metrics), Arc::clone(&gauges));
+        let shown = Box::new(move || {
+            if let Some(gauges) = sampled.get() {
+                gauges.sample(&text);
+            }
+            text.text()
+        });
+        let mut node = Node::new(config, keys, origins, u16::try_from(reactors).unwrap_or(u16::MAX), shown);
+        node.counters = Arc::clone(&metrics);
+        let node = Arc::new(node);
         let config = &node.config;
         if let Some(reader) = stores.readers.first_mut() {
             threads::recall_ended(reader.as_mut(), &node, clock.now())
@@ -129,8 +132,13 @@ impl Server {
         };
         for (index, mail) in worker_rx.into_iter().enumerate() {
             let worker = RoomWorker::new(room_limits, Arc::clone(&node.online));
-            let post = post.clone();
-            spawn(format!("room-worker-{index}"), move || threads::run_worker(worker, &mail, &post, clock))?;
+            let (post, metrics) = (post.clone(), Arc::clone(&metrics));
+            let bound = room_limits.recent_total_bytes_max;
+            let of = format!("recent_bytes_{index}");
+            let note = move |worker: &RoomWorker| metrics.set_fill(&of, worker.recent_bytes(), bound);
+            spawn(format!("room-worker-{index}"), move || {
+                threads::run_worker(worker, &mail, &post, clock, note)
+            })?;
         }
         let lane_limits = LaneLimits {
             batch_events_max: config.batch_events_max,
@@ -164,7 +172,7 @@ impl Server {
         };
         let loads: Vec<_> = hands.iter().map(|hand| Arc::clone(&hand.load)).collect();
         let mut threads = Vec::new();
-        let inputs = polls.into_iter().zip(mail_rx).zip(socket_rx).zip(loads).enumerate();
+        let inputs = polls.into_iter().zip(mail_rx).zip(socket_rx).zip(loads.clone()).enumerate();
         for (index, (((poll, mail), sockets), load)) in inputs {
             let id = ReactorId(u16::try_from(index).unwrap_or(u16::MAX));
             let reactor = Reactor::new(
@@ -196,6 +204,8 @@ impl Server {
             let drain_ms = config.drain_ms();
             threads.push(spawn(format!("reactor-{index}"), move || driver.run(drain_ms))?);
         }
+        // Set once, here: before, `/metrics` shows no gauges.
+        let _ = gauges.set(Gauges { post: post.clone(), loads, connections_max: config.connections_max });
         node.health.set_started();
         // The stores' lock on their file is held to the end of the process.
         std::mem::forget(stores.guard);
@@ -229,6 +239,33 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// What is looked at when `/metrics` is asked for.
+struct Gauges {
+    post: Post,
+    loads: Vec<Arc<AtomicUsize>>,
+    connections_max: usize,
+}
+
+impl Gauges {
+    fn sample(&self, metrics: &Metrics) {
+        let connections = self.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum();
+        metrics.set_fill("connections", connections, self.connections_max);
+        metrics.connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+        let Post { reactors, workers, lanes, readers, hashers } = &self.post;
+        fill(metrics, "reactor_mailboxes", reactors);
+        fill(metrics, "worker_mailboxes", workers);
+        fill(metrics, "lane_mailboxes", lanes);
+        fill(metrics, "reader_mailbox", std::slice::from_ref(readers));
+        fill(metrics, "hasher_mailbox", std::slice::from_ref(hashers));
+    }
+}
+
+/// The fullest of equal mailboxes.
+fn fill<T>(metrics: &Metrics, of: &str, mailboxes: &[Sender<T>]) {
+    let fullest = mailboxes.iter().map(Sender::len).max().unwrap_or(0);
+    metrics.set_fill(of, fullest, mailboxes.first().map_or(0, Sender::capacity));
 }
 
 fn mailboxes<T>(count: usize, capacity: usize) -> (Vec<Sender<T>>, Vec<Receiver<T>>) {

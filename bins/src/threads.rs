@@ -104,7 +104,13 @@ fn note_commit(out: &[Effect], took_ms: u64, node: &Node, metrics: &Metrics, now
 }
 
 /// A room worker.
-pub fn run_worker(mut worker: RoomWorker, mail: &Receiver<WorkerMail>, post: &Post, clock: Clock) {
+pub fn run_worker(
+    mut worker: RoomWorker,
+    mail: &Receiver<WorkerMail>,
+    post: &Post,
+    clock: Clock,
+    note: impl Fn(&RoomWorker),
+) {
     let mut out = Vec::new();
     loop {
         let now = clock.now();
@@ -124,6 +130,7 @@ pub fn run_worker(mut worker: RoomWorker, mail: &Receiver<WorkerMail>, post: &Po
         if worker.next_timeout(now).is_some_and(|at| at <= now.mono_ms) {
             worker.handle_timeout(now, &mut out);
             deliver(&mut worker, post, &mut out);
+            note(&worker);
         }
     }
 }

@@ -183,6 +183,11 @@ pub fn refuse_unread(code: ErrorCode, request_id: &str) -> Box<Answer> {
     Context::bare(request_id).answer(Err(Refused::of(code)))
 }
 
+/// Refuse a request that is not looked at, and say why.
+pub fn refuse(request_id: &str, refused: Refused) -> Box<Answer> {
+    Context::bare(request_id).answer(Err(refused))
+}
+
 /// Refuse with a status of HTTP's own, which the contract need not know.
 pub fn refuse_status(status: u16, request_id: &str) -> Box<Answer> {
     Context::bare(request_id).answer_status(status, "")

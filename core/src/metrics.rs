@@ -17,7 +17,7 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     /// From a request's last byte to its answer, in seconds, by route.
     pub request_seconds: HistogramVec,
-    pub connections: IntGaugeVec,
+    pub connections: IntGauge,
     /// WebSocket messages that clients sent.
     pub frames_in: IntCounter,
     /// Writes of room frames to members; under load one carries several frames.
@@ -35,9 +35,8 @@ pub struct Metrics {
     /// Events that slow connections were told they do not get.
     pub gaps: IntCounter,
     /// How full each bounded thing is, and how full it may become.
-    pub fill: IntGaugeVec,
-    pub bound: IntGaugeVec,
-    pub rooms: IntGauge,
+    fill: IntGaugeVec,
+    bound: IntGaugeVec,
 }
 
 impl Metrics {
@@ -56,7 +55,7 @@ impl Metrics {
                 "Time to answer a request.",
                 &["route"],
             ),
-            connections: gauges(&registry, "chatroom_connections", "Connections open now.", &["kind"]),
+            connections: gauge(&registry, "chatroom_connections", "Connections open now."),
             frames_in: counter(&registry, "chatroom_frames_received_total", "WebSocket messages received."),
             deliveries: counter(&registry, "chatroom_deliveries_total", "Writes of room frames to members."),
             refusals: counters(
@@ -102,10 +101,15 @@ impl Metrics {
             ),
             fill: gauges(&registry, "chatroom_fill", "How full a bounded thing is.", &["of"]),
             bound: gauges(&registry, "chatroom_bound", "How full it may become.", &["of"]),
-            rooms: gauge(&registry, "chatroom_rooms", "Rooms that room workers hold now."),
             registry,
         };
         Arc::new(metrics)
+    }
+
+    /// How full a bounded thing is, and how full it may become.
+    pub fn set_fill(&self, of: &str, fill: usize, bound: usize) {
+        self.fill.with_label_values(&[of]).set(i64::try_from(fill).unwrap_or(i64::MAX));
+        self.bound.with_label_values(&[of]).set(i64::try_from(bound).unwrap_or(i64::MAX));
     }
 
     /// A transaction stored so many events and took so long.

@@ -17,6 +17,7 @@ pub use limits::Limits;
 pub use online::OnlineCounts;
 
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::origin::OriginRules;
 use crate::token::Keys;
 use crate::users::UserTable;
@@ -34,6 +35,8 @@ pub struct Node {
     pub online: Arc<OnlineCounts>,
     pub ended: Ended,
     pub health: Health,
+    /// What is counted.
+    pub counters: Arc<Metrics>,
     /// The text of `/metrics`, made when it is asked for.
     pub metrics: MetricsText,
 }
@@ -59,6 +62,7 @@ impl Node {
             online: Arc::default(),
             ended: Ended::new(ACCESS_LIFE_S * 1000 + CLOCKS_DIFFER_MS, ENDED_MAX),
             health: Health::default(),
+            counters: Metrics::new(),
             metrics,
         }
     }

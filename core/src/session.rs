@@ -272,7 +272,8 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let Ticket { request, room, nonce, .. } = ticket;
+        let Ticket { request, room, nonce, at_ms, .. } = ticket;
+        cx.node.counters.ack_seconds.observe(cx.now.mono_ms.saturating_sub(at_ms) as f64 / 1000.0);
         match outcome {
             Ok(Outcome::Stored { seq, .. }) => cx.send(&ServerFrame::Ack {
                 id: request,
@@ -580,6 +581,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         cx.send(&ServerFrame::Error { id, room_id: room, code, message, retry_after_ms });
+        cx.node.counters.refusals.with_label_values(&[code.as_str()]).inc();
         // What is not the client's doing does not count against it.
         if matches!(code, ErrorCode::Unavailable | ErrorCode::Internal) {
             return;

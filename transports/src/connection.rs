@@ -13,7 +13,7 @@ use chatroom_core::view::Framing;
 
 use crate::reactor::http::Http;
 use crate::stream::Stream;
-use crate::websocket::{Decoder, Violation};
+use crate::websocket::Decoder;
 
 pub(crate) struct Connection<S> {
     pub(crate) stream: S,
@@ -68,7 +68,6 @@ pub(crate) struct Unread {
 pub(crate) struct Echo {
     pub(crate) decoder: Decoder,
     pub(crate) deflate: bool,
-    pub(crate) unread: Vec<u8>,
     pub(crate) last_ms: u64,
 }
 
@@ -118,10 +117,6 @@ impl<S: Stream> Connection<S> {
     /// Parts that wait.
     pub(crate) fn waiting_parts(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.parts.len())
-    }
-
-    pub(crate) fn waiting_bytes(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes)
     }
 
     /// Nothing waits and the socket took everything so far: more can be written now.
@@ -235,18 +230,4 @@ impl Chat {
             unread: None,
         }
     }
-
-    /// Bytes kept for later, of either kind.
-    pub(crate) fn kept_bytes(&self) -> usize {
-        let unread = self
-            .unread
-            .as_ref()
-            .map_or(0, |unread| unread.bytes.len() + unread.text.as_ref().map_or(0, String::len));
-        unread + self.decoder.held_bytes()
-    }
-}
-
-/// The close code and reason that a violation of the WebSocket protocol ends with.
-pub(crate) fn violation_code(violation: Violation) -> u16 {
-    violation.close_code().into()
 }

@@ -17,7 +17,7 @@ use chatroom_core::id::{ConnId, ReactorId, RoomId};
 use chatroom_core::mail::{
     CallAnswer, Effect, HasherMail, JoinError, LaneMail, ReactorMail, ReaderMail, Ticket, WorkerMail,
 };
-use chatroom_core::member::Asked;
+use chatroom_core::member::{Asked, At};
 use chatroom_core::node::Node;
 use chatroom_core::session::{Act, Session};
 use chatroom_core::time::Now;
@@ -79,8 +79,15 @@ pub struct Reactor<S> {
     date: Date,
     next_tag: u32,
     draining: bool,
+    counts: Counts,
+    gauged_ms: u64,
+}
+
+/// Counted without an atomic, and added to the metrics once a turn.
+#[derive(Default)]
+struct Counts {
     deliveries: u64,
-    closes: u64,
+    frames_in: u64,
 }
 
 /// Bytes read at a time.
@@ -122,19 +129,14 @@ impl<S: Stream> Reactor<S> {
             date: Date::new(now.wall_ms),
             next_tag: 0,
             draining: false,
-            deliveries: 0,
-            closes: 0,
+            counts: Counts::default(),
+            gauged_ms: 0,
         }
     }
 
     /// Connections of whatever kind.
     pub fn connections(&self) -> usize {
         self.slots.len()
-    }
-
-    /// Writes of room frames to members since the start.
-    pub fn deliveries(&self) -> u64 {
-        self.deliveries
     }
 
     /// Rooms with members here, and the frames and bytes that their views keep.
@@ -151,7 +153,11 @@ impl<S: Stream> Reactor<S> {
         port: chatroom_core::api::Port,
         now: Now,
     ) -> ConnId {
-        let http = Http::new(peer, port, now, &self.node.config);
+        // A proxy's connections carry many clients, whose requests are limited by their own addresses.
+        let proxied = peer == Peer::Local
+            || self.node.config.trusted_proxies.iter().any(|network| network.contains(&peer.ip()));
+        let refused_ms = if proxied { None } else { self.node.limits.check_connection(peer.ip(), now).err() };
+        let http = Http::new(peer, port, refused_ms, now, &self.node.config);
         let id = self.slots.insert(Connection::new(stream, State::Http(Box::new(http))));
         self.note_deadline(id.slot, now);
         id
@@ -253,6 +259,13 @@ impl<S: Stream> Reactor<S> {
             }
         }
         self.pass_slice(now, out);
+        let counts = std::mem::take(&mut self.counts);
+        if counts.deliveries > 0 {
+            self.node.counters.deliveries.inc_by(counts.deliveries);
+        }
+        if counts.frames_in > 0 {
+            self.node.counters.frames_in.inc_by(counts.frames_in);
+        }
     }
 
     /// There is work for another turn at once.
@@ -275,6 +288,10 @@ impl<S: Stream> Reactor<S> {
                 self.activate_if_there(conn);
             }
         }
+        if now.mono_ms >= self.gauged_ms + GAUGE_EVERY_MS {
+            self.gauged_ms = now.mono_ms;
+            self.set_gauges();
+        }
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now.mono_ms, &mut expired);
         for conn in expired.drain(..) {
@@ -286,6 +303,20 @@ impl<S: Stream> Reactor<S> {
     /// No connection is left: a draining server may end.
     pub fn is_drained(&self) -> bool {
         self.draining && self.slots.is_empty() && self.debts.is_empty()
+    }
+
+    fn set_gauges(&self) {
+        let (rooms, frames, bytes) = self.rooms();
+        let id = self.id;
+        let counters = &self.node.counters;
+        counters.set_fill(&format!("view_frames_{id}"), frames, rooms * self.limits.view_frames_max);
+        counters.set_fill(&format!("view_bytes_{id}"), bytes, rooms * self.limits.view_bytes_max);
+        counters.set_fill(&format!("asks_{id}"), self.asks_in_flight, self.limits.asks_max);
+        counters.set_fill(
+            &format!("debts_{id}"),
+            self.debts.len(),
+            self.slots.len() * self.node.config.rooms_per_connection,
+        );
     }
 
     /// Put a connection into the queue of those with work.
@@ -514,6 +545,7 @@ impl<S: Stream> Reactor<S> {
 
     fn close_slot(&mut self, slot: u32, code: CloseCode, now: Now, out: &mut Vec<Effect>) {
         if let Some(conn) = self.slots.id(slot) {
+            self.node.counters.closes.with_label_values(&[code.reason()]).inc();
             self.close_socket(conn, code.code(), code.reason(), now, out);
         }
     }
@@ -529,11 +561,13 @@ impl<S: Stream> Reactor<S> {
     fn joining(&mut self, conn: ConnId, room: RoomId, tag: u32) -> Option<Asked> {
         let chat = self.slots.get(conn)?.chat()?;
         match &chat.session.membership(room)?.at {
-            chatroom_core::member::At::Joining(joining) if joining.tag == Some(tag) => Some(joining.asked()),
-            _ => None,
+            At::Joining(joining) if joining.tag == Some(tag) => Some(joining.asked()),
+            At::Joining(_) | At::CatchingUp(_) | At::Live { .. } => None,
         }
     }
 }
 
+/// How often the gauges are set anew.
+const GAUGE_EVERY_MS: u64 = 1000;
 /// Deadlines are seconds: an eighth of one is fine enough.
 const WHEEL_TICK_MS: u64 = 128;

@@ -51,7 +51,12 @@ pub(super) fn run(command: User) -> Result<(), Failure> {
             match write(writer.as_mut(), &Command::CreateUser { name, password_hash })? {
                 Written::User(row) => say(&format!("{} {}", row.user.id, row.user.name)),
                 Written::NameTaken => return Err(anyhow!("the name is taken").into()),
-                other => return Err(unexpected(&other)),
+                written @ (Written::Session { .. }
+                | Written::Refreshed(_)
+                | Written::Ended(_)
+                | Written::Room(_)
+                | Written::QuotaSpent { .. }
+                | Written::Nothing) => return Err(unexpected(&written)),
             }
         }
         User::Disable { name } => set_disabled(writer.as_mut(), reader.as_mut(), &name, true)?,
@@ -78,10 +83,10 @@ fn set_disabled(
     disabled: bool,
 ) -> Result<(), Failure> {
     let user = find(reader, name)?.user.id;
-    match write(writer, &Command::SetDisabled { user, disabled })? {
-        Written::Ended(sessions) => say(&format!("done; {} sessions ended", sessions.len())),
-        other => return Err(unexpected(&other)),
-    }
+    let Written::Ended(sessions) = write(writer, &Command::SetDisabled { user, disabled })? else {
+        return Err(anyhow!("there is no account {name}").into());
+    };
+    say(&format!("done; {} sessions ended", sessions.len()));
     Ok(())
 }
 
@@ -144,11 +149,10 @@ fn sessions(reader: &mut dyn Store, user: UserId, json: bool) -> Result<(), Fail
 
 fn find(reader: &mut dyn Store, name: &str) -> Result<UserRow, Failure> {
     let name = Username::parse(name).map_err(|error| Failure::Usage(format!("NAME: {error}")))?;
-    match read(reader, &Query::UserByName { key: name.key() })? {
-        Found::User(Some(row)) => Ok(row),
-        Found::User(None) => Err(anyhow!("there is no account {name}").into()),
-        other => Err(anyhow!("the store answered {other:?}").into()),
-    }
+    let Found::User(found) = read(reader, &Query::UserByName { key: name.key() })? else {
+        return Err(anyhow!("the store answered something else").into());
+    };
+    Ok(found.with_context(|| format!("there is no account {name}"))?)
 }
 
 fn read_password(config: &chatroom_core::config::Config) -> Result<String, Failure> {

@@ -171,6 +171,7 @@ impl<S: Stream> Reactor<S> {
     }
 
     fn handle_text(&mut self, conn: ConnId, text: &str, now: Now, out: &mut Vec<Effect>) -> Taken {
+        self.counts.frames_in += 1;
         let mut taken = Taken::Yes;
         self.with_session(conn, now, out, |session, cx| taken = session.handle_frame(text, cx));
         taken
@@ -207,7 +208,7 @@ impl<S: Stream> Reactor<S> {
                 Act::Leave { room, request } => self.leave(conn, room, request, None, now, out),
                 Act::Ping => self.send_raw(conn, frame(OpCode::Control(Control::Ping), b"").into()),
                 Act::Comment => self.send_raw(conn, Bytes::from_static(b":\n\n")),
-                Act::Close(code) => self.close_socket(conn, code.code(), code.reason(), now, out),
+                Act::Close(code) => self.close_slot(conn.slot, code, now, out),
             }
         }
         self.acts = acts;
@@ -252,7 +253,6 @@ impl<S: Stream> Reactor<S> {
         let Some(connection) = self.slots.get(conn) else { return };
         connection.queue(bytes);
         connection.state = State::Closing { until_ms: now.after_ms(CLOSE_WAIT_MS), shut_down: false };
-        self.closes += 1;
         self.activate(conn.slot);
         self.note_deadline(conn.slot, now);
     }
@@ -262,15 +262,13 @@ impl<S: Stream> Reactor<S> {
         let limits = Limits { frame_bytes_max: ECHO_BYTES_MAX, skip_bytes_max: ECHO_BYTES_MAX, binary: true };
         let Some(connection) = self.slots.get(conn) else { return };
         let State::Echo(echo) = &mut connection.state else { return };
-        let Echo { decoder, deflate, unread, last_ms } = echo.as_mut();
+        let Echo { decoder, deflate, last_ms } = echo.as_mut();
         *last_ms = now.mono_ms;
-        let mut input = std::mem::take(unread);
-        input.extend_from_slice(bytes);
         let mut answer = Vec::new();
         let mut close = None;
         let mut at = 0;
-        while at < input.len() && close.is_none() {
-            match decoder.decode(&mut input[at..], &limits, self.inflater.get_or_insert_default()) {
+        while at < bytes.len() && close.is_none() {
+            match decoder.decode(&mut bytes[at..], &limits, self.inflater.get_or_insert_default()) {
                 Ok(decoded) => {
                     match decoded.event {
                         Some(Event::Text(text)) => self.framer.append_message(
@@ -279,10 +277,10 @@ impl<S: Stream> Reactor<S> {
                             text.as_bytes(),
                             *deflate,
                         ),
-                        Some(Event::Binary(bytes)) => self.framer.append_message(
+                        Some(Event::Binary(binary)) => self.framer.append_message(
                             &mut answer,
                             OpCode::Data(Data::Binary),
-                            &bytes,
+                            &binary,
                             *deflate,
                         ),
                         Some(Event::Ping(payload)) => {

@@ -42,6 +42,10 @@ pub(crate) struct Http {
     peer: Peer,
     port: Port,
     deadline_ms: u64,
+    /// When the request being answered was whole.
+    begun_ms: u64,
+    /// The new connection was one too many for its address: its first request is answered with this delay.
+    refused_ms: Option<u64>,
     /// The client has closed its sending side.
     ended: bool,
 }
@@ -63,8 +67,10 @@ const CLOSE_WAIT_MS: u64 = 2000;
 const ANSWER_GRACE_MS: u64 = 5000;
 
 impl Http {
-    pub(crate) fn new(peer: Peer, port: Port, now: Now, config: &Config) -> Http {
+    pub(crate) fn new(peer: Peer, port: Port, refused_ms: Option<u64>, now: Now, config: &Config) -> Http {
         Http {
+            begun_ms: now.mono_ms,
+            refused_ms,
             buffer: Vec::new(),
             phase: Phase::Head,
             peer,
@@ -87,15 +93,6 @@ impl Http {
     /// The client will send nothing more: close behind the answer.
     pub(crate) fn end_after_answer(&mut self) {
         self.ended = true;
-    }
-
-    /// Bytes of requests in memory, for gauges.
-    pub(crate) fn held_bytes(&self) -> usize {
-        let body = match &self.phase {
-            Phase::Body { body, .. } => body.capacity(),
-            Phase::Head | Phase::Answering { .. } | Phase::Over => 0,
-        };
-        self.buffer.capacity() + body
     }
 }
 
@@ -165,13 +162,13 @@ impl<S: Stream> Reactor<S> {
         out: &mut Vec<Effect>,
     ) {
         let Some(http) = self.http(conn) else { return };
-        match std::mem::replace(&mut http.phase, Phase::Over) {
-            Phase::Answering { head_bytes, flow, call: waiting } if waiting == call => {
-                let step = flow.resume(answer, &self.node, now, &mut self.rng);
-                self.handle_step(conn, head_bytes, step, now, out);
-                self.activate_if_there(conn);
-            }
-            other => http.phase = other,
+        if !matches!(&http.phase, Phase::Answering { call: waiting, .. } if *waiting == call) {
+            return;
+        }
+        if let Phase::Answering { head_bytes, flow, .. } = std::mem::replace(&mut http.phase, Phase::Over) {
+            let step = flow.resume(answer, &self.node, now, &mut self.rng);
+            self.handle_step(conn, head_bytes, step, now, out);
+            self.activate_if_there(conn);
         }
     }
 
@@ -222,6 +219,13 @@ impl<S: Stream> Reactor<S> {
         let stream_is_secure = connection.stream.is_secure();
         let State::Http(http) = &mut connection.state else { unreachable!("a request comes over HTTP") };
         http.phase = Phase::Over;
+        http.begun_ms = now.mono_ms;
+        if let Some(retry_after_ms) = http.refused_ms {
+            http.ended = true;
+            let refused =
+                Refused::limited(retry_after_ms).because("too many new connections from this address");
+            return Step::Done(api::refuse(&request_id, refused));
+        }
         let head = parse_again(&http.buffer, head_bytes, &limits);
         with_request(&head, http, stream_is_secure, body, &request_id, &self.node.config, |request| {
             match request {
@@ -288,6 +292,15 @@ impl<S: Stream> Reactor<S> {
     ) {
         if !answer.ended.is_empty() {
             self.tell_ended(&answer.ended, out);
+        }
+        let counters = &self.node.counters;
+        counters.requests.with_label_values(&[answer.route, &answer.status.to_string()]).inc();
+        if let Some(code) = answer.code {
+            counters.refusals.with_label_values(&[code.as_str()]).inc();
+        }
+        if let Some(Connection { state: State::Http(http), .. }) = self.slots.get(conn) {
+            let seconds = now.mono_ms.saturating_sub(http.begun_ms) as f64 / 1000.0;
+            counters.request_seconds.with_label_values(&[answer.route]).observe(seconds);
         }
         let mut response = Response::new(answer.status);
         if let Some(content_type) = answer.content_type {
@@ -464,7 +477,6 @@ impl<S: Stream> Reactor<S> {
                 connection.state = State::Echo(Box::new(Echo {
                     decoder: Decoder::new(deflate),
                     deflate,
-                    unread: Vec::new(),
                     last_ms: now.mono_ms,
                 }));
                 self.echo_bytes(conn, &mut rest.into_boxed_slice(), now, out);

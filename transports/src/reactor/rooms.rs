@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatroom_core::frame::{Frame, Page};
+use chatroom_core::frame::{Frame, FrameKind, Page};
 use chatroom_core::id::{ConnId, RequestId, RoomId, Seq};
 use chatroom_core::mail::{Effect, JoinError, JoinMail, Joined, Patience, Resume, WorkerMail};
 use chatroom_core::member::{Asked, At, CatchUp, Hello, Joining, Membership, Resumed, Stand};
 use chatroom_core::time::Now;
 use chatroom_core::view::{Framing, Profile, RoomView, Step};
-use chatroom_core::wire::{LeftReason, ServerFrame};
+use chatroom_core::wire::{LeftReason, NoResume, ServerFrame};
 
 use super::Reactor;
 use crate::connection::{Connection, State};
@@ -208,6 +208,16 @@ impl<S: Stream> Reactor<S> {
         };
         match reply {
             Ok(joined) => {
+                let result = match &joined.resume {
+                    Resume::None => None,
+                    Resume::Replay { .. } => Some("resumed"),
+                    Resume::No(NoResume::TooFar) => Some("too_far"),
+                    Resume::No(NoResume::Expired) => Some("expired"),
+                    Resume::No(NoResume::Epoch) => Some("epoch"),
+                };
+                if let Some(result) = result {
+                    self.node.counters.catch_ups.with_label_values(&[result]).inc();
+                }
                 let profile = Profile::new(framing, joining.wants_presence, joining.wants_typing);
                 let Joined { epoch, seq, online, resume, sync, .. } = *joined;
                 let (resumed, page, after) = match resume {
@@ -281,13 +291,19 @@ impl<S: Stream> Reactor<S> {
         } else {
             Stand::Behind
         };
+        let mut gap_events = 0;
         if let Some(catch_up) = self.catch_up(conn, room) {
+            if page.frames.iter().any(|frame| matches!(frame.kind, FrameKind::Gap { .. })) {
+                gap_events = page.to.since(catch_up.after);
+            }
             catch_up.after = page.to;
             catch_up.sync = page.sync.clone();
             catch_up.page = Some(page);
             catch_up.written = 0;
             catch_up.stand = stand;
         }
+        self.node.counters.catch_ups.with_label_values(&["page"]).inc();
+        self.node.counters.gaps.inc_by(gap_events);
         self.activate(conn.slot);
     }
 
@@ -461,7 +477,7 @@ impl<S: Stream> Reactor<S> {
             match connection.write_now(&chunk.bytes, now.mono_ms) {
                 Ok(written) if written == chunk.bytes.len() => {
                     view.served(index, chunk.to);
-                    self.deliveries += 1;
+                    self.counts.deliveries += 1;
                 }
                 Ok(written) => {
                     let (cursor, rest) =
