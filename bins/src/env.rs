@@ -6,7 +6,7 @@ use std::path::Path;
 use chatroom_core::config::{Config, ConfigError, Inputs, Parts};
 
 /// What this build has.
-pub const PARTS: Parts = Parts { tls: false, postgres: true, redis: false };
+pub const PARTS: Parts = Parts { tls: true, postgres: true, redis: false };
 
 /// The configuration of this process.
 pub fn load() -> Result<Config, ConfigError> {

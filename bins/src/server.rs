@@ -25,6 +25,7 @@ use chatroom_storage::Stores;
 use chatroom_transports::poll::{Accepted, Clock, Door, Driver, Hand, waker};
 use chatroom_transports::reactor::{Reactor, ReactorLimits};
 use chatroom_transports::tcp::{SocketLimits, TcpListener};
+use chatroom_transports::tls::{Identity, TlsListener};
 use mio::Poll;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -38,6 +39,8 @@ pub struct Server {
     address: SocketAddr,
     post: Post,
     node: Arc<Node>,
+    /// The certificate that the port speaks TLS with.
+    identity: Option<Arc<Identity>>,
     reactors: Mutex<Vec<JoinHandle<io::Result<()>>>>,
 }
 
@@ -63,7 +66,15 @@ impl Server {
                     format!("APP_PORT: cannot listen on {}:{}", config.app_host, config.app_port)
                 })?;
         let address = app.local_address()?;
-        let mut doors = vec![Door { listener: AnyListener::Tcp(app), port: Port::App }];
+        let identity = match config.tls() {
+            Some((certificate, key)) => Some(Arc::new(Identity::load(certificate, key)?)),
+            None => None,
+        };
+        let app = match &identity {
+            Some(identity) => AnyListener::Tls(TlsListener::new(app, Arc::clone(identity))),
+            None => AnyListener::Tcp(app),
+        };
+        let mut doors = vec![Door { listener: app, port: Port::App }];
         if let Some(port) = config.admin_port {
             let admin = TcpListener::bind(SocketAddr::new(config.app_host, port), config.backlog, limits)
                 .with_context(|| format!("ADMIN_PORT: cannot listen on port {port}"))?;
@@ -209,12 +220,26 @@ impl Server {
         node.health.set_started();
         // The stores' lock on their file is held to the end of the process.
         std::mem::forget(stores.guard);
-        Ok(Server { address, post, node, reactors: Mutex::new(threads) })
+        Ok(Server { address, post, node, identity, reactors: Mutex::new(threads) })
     }
 
     /// The bound address of `APP_PORT`.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Read the certificate and key again, where the port speaks TLS.
+    pub fn reload(&self) {
+        let Some(identity) = &self.identity else { return };
+        match identity.reload() {
+            Ok(()) => tracing::info!(target: "chatroom", "the certificate was read again"),
+            Err(error) => tracing::error!(target: "chatroom", %error, "the old certificate stays in use"),
+        }
+    }
+
+    /// The port speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.identity.is_some()
     }
 
     /// Begin to see clients off. [`Server::wait`] returns when they are gone, `DRAIN_S` later at the latest.

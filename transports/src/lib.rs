@@ -16,5 +16,6 @@ pub mod reactor;
 mod slots;
 pub mod stream;
 pub mod tcp;
+pub mod tls;
 pub mod unix;
 pub mod websocket;

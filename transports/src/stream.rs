@@ -38,11 +38,6 @@ pub trait Stream {
         Ok(())
     }
 
-    /// A handshake of the stream's own is not through yet: it has a deadline and is not yet a connection.
-    fn is_handshaking(&self) -> bool {
-        false
-    }
-
     /// Bytes reach the other side encrypted.
     fn is_secure(&self) -> bool {
         false

@@ -7,6 +7,7 @@ use chatroom_transports::poll::Clock;
 
 use super::{Failure, storage_dsn};
 use crate::server::Server;
+use crate::signals::Signal;
 use crate::{env, logging, secret, signals};
 
 pub(super) fn serve() -> Result<(), Failure> {
@@ -33,12 +34,16 @@ pub(super) fn serve() -> Result<(), Failure> {
             .and_then(|()| fs::rename(&temporary, &path))
             .with_context(|| format!("PORT_FILE: {}", path.display()))?;
     }
-    tracing::info!(target: "chatroom", version = env!("CARGO_PKG_VERSION"), %address, store = ?kind, "serving on http://{address}");
+    let scheme = if server.is_secure() { "https" } else { "http" };
+    tracing::info!(target: "chatroom", version = env!("CARGO_PKG_VERSION"), %address, store = ?kind, "serving on {scheme}://{address}");
     let server = std::sync::Arc::new(server);
-    let draining = std::sync::Arc::clone(&server);
-    signals::watch(move || {
-        tracing::info!(target: "chatroom", "draining");
-        draining.drain();
+    let watched = std::sync::Arc::clone(&server);
+    signals::watch(move |signal| match signal {
+        Signal::Reload => watched.reload(),
+        Signal::End => {
+            tracing::info!(target: "chatroom", "draining");
+            watched.drain();
+        }
     })?;
     server.wait()?;
     tracing::info!(target: "chatroom", "ended");
