@@ -44,7 +44,6 @@ pub fn asyncapi() -> Value {
             "version": VERSION,
             "description": about(),
             "license": { "name": "Apache-2.0 OR MIT" },
-            "externalDocs": { "url": "/api/v1/openapi.json", "description": "The REST side." },
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -120,7 +119,7 @@ fn about() -> String {
 }
 
 const ABOUT: &str = "\
-`/ws?room_id=X&token=Y` alone is a complete client. Without a token in the handshake, the first frame is `auth`, within 10 s.\n\n\
+`/ws?room_id=X&token=Y` alone is a complete client; the REST side is in `/api/v1/openapi.json`. Without a token in the handshake, the first frame is `auth`, within 10 s.\n\n\
 `id` is an integer of the client's choosing; the answer carries it. `room_id` may be left out on a connection opened with one. \
 Fields without a value are left out, never `null`; unknown frame types and fields are to be ignored.\n\n\
 Every durable change of a room is an event with the next `seq`; a connection gets them in that order, each once, or is told by `gap` or \
