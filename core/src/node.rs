@@ -7,6 +7,7 @@ mod ended;
 mod health;
 mod limits;
 mod online;
+mod rooms;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use ended::Ended;
 pub use health::Health;
 pub use limits::Limits;
 pub use online::OnlineCounts;
+pub use rooms::KnownRooms;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -34,6 +36,7 @@ pub struct Node {
     /// Room workers hold this one too.
     pub online: Arc<OnlineCounts>,
     pub ended: Ended,
+    pub rooms: KnownRooms,
     pub health: Health,
     /// What is counted.
     pub counters: Arc<Metrics>,
@@ -61,6 +64,7 @@ impl Node {
             users: UserTable::default(),
             online: Arc::default(),
             ended: Ended::new(ACCESS_LIFE_S * 1000 + CLOCKS_DIFFER_MS, ENDED_MAX),
+            rooms: KnownRooms::new(KNOWN_ROOMS_MAX),
             health: Health::default(),
             counters: Metrics::new(),
             metrics,
@@ -95,3 +99,6 @@ const CLOCKS_DIFFER_MS: u64 = 60_000;
 
 /// Some 32 MiB. To fill it takes a thousand log-outs a second for as long as tokens live.
 const ENDED_MAX: usize = 1_000_000;
+
+/// Some 2 MiB; more rooms than a node is likely to serve at once.
+const KNOWN_ROOMS_MAX: usize = 100_000;

@@ -114,6 +114,23 @@ pub(super) fn read(
     })
 }
 
+/// Go on if there is such a room.
+pub(super) fn with_room(
+    room: RoomId,
+    node: &Node,
+    then: impl FnOnce() -> Handled + Send + 'static,
+) -> Handled {
+    if node.rooms.contains(room) {
+        return then();
+    }
+    read(Query::Room { room }, move |found, turn| {
+        let Found::Room(row) = found else { unexpected("Query::Room") };
+        row.ok_or_else(no_such_room)?;
+        turn.node.rooms.insert(room);
+        then()
+    })
+}
+
 /// Let the store make a change that is no room event.
 pub(super) fn write(
     command: Command,

@@ -29,6 +29,7 @@ pub(super) fn create(call: Call<'_, '_>, who: Identity) -> Handled {
     let creator = who.user().id;
     write(Command::CreateRoom { name, topic, creator, per_day_max }, |written, turn| match written {
         Written::Room(row) => {
+            turn.node.rooms.insert(row.id);
             let location = format!("/api/v1/rooms/{}", row.id);
             Ok(Reply::json(201, &room_body(&row, turn.node)).with_header("Location", location).into())
         }
@@ -47,6 +48,7 @@ pub(super) fn show(call: Call<'_, '_>, _who: Identity) -> Handled {
     read(Query::Room { room: call.room_id()? }, |found, turn| {
         let Found::Room(row) = found else { unexpected("Query::Room") };
         let row = row.ok_or_else(no_such_room)?;
+        turn.node.rooms.insert(row.id);
         Ok(Reply::json(200, &room_body(&row, turn.node)).into())
     })
 }

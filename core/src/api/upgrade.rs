@@ -2,7 +2,7 @@
 //! reactor's.
 
 use super::answer::{Answer, Context, Header, Refused};
-use super::call::{Call, Handled, Next, no_such_room};
+use super::call::{Call, Handled, Next, no_such_room, with_room};
 use super::identity::Identity;
 use crate::id::RoomId;
 use crate::mail::Since;
@@ -62,7 +62,14 @@ pub(super) fn chat(call: Call<'_, '_>, identity: Option<Identity>) -> Handled {
     };
     let since = since.map(|seq| Since { seq, epoch });
     let subprotocol = call.request.subprotocols.contains(&SUBPROTOCOL).then_some(SUBPROTOCOL);
-    Ok(Next::Upgrade(Socket::Chat(ChatSocket { identity, room, since, visible_heartbeat, subprotocol })))
+    // To whom is not known yet the rooms are nothing to tell of: that connection learns it after its `auth`.
+    let asked = room.filter(|_| identity.is_some());
+    let socket = ChatSocket { identity, room, since, visible_heartbeat, subprotocol };
+    let upgrade = || Ok(Next::Upgrade(Socket::Chat(socket)));
+    match asked {
+        Some(room) => with_room(room, call.turn.node, upgrade),
+        None => upgrade(),
+    }
 }
 
 pub(super) fn echo(_call: Call<'_, '_>, _identity: Option<Identity>) -> Handled {

@@ -1,7 +1,7 @@
 //! What happens to a request before it reaches its endpoint, and the paths beside the API.
 
 use super::*;
-use crate::store::Found;
+use crate::store::{Found, Query};
 use crate::wire::Broker;
 
 #[test]
@@ -175,6 +175,7 @@ fn a_handshake_brings_its_token_in_one_of_three_ways_or_not() {
             ..get(format!("/ws?room_id=5&since=7&epoch=e-1&hb=1&token={token}")).by(&token)
         },
     ];
+    server.node.rooms.insert(room(5));
     for sent in ways {
         let socket = socket(&mut server, &sent);
         assert_eq!(socket.identity.unwrap().user().id.get(), 2);
@@ -186,6 +187,26 @@ fn a_handshake_brings_its_token_in_one_of_three_ways_or_not() {
     assert!(
         later.identity.is_none() && later.room.is_none() && later.since.is_none() && !later.visible_heartbeat
     );
+}
+
+#[test]
+fn a_handshake_for_an_unknown_room_is_not_found_and_asks_the_store_once() {
+    let mut server = Server::new(&[]);
+    let token = server.token(1);
+    let sent = get("/ws?room_id=5").by(&token);
+    let absent = server.answer_with(&sent, |ask| {
+        assert!(matches!(ask, Ask::Read(Query::Room { .. })));
+        found(Found::Room(None))
+    });
+    assert_eq!(code(&absent), Some("not_found"));
+    let away = server.answer_with(&sent, |_| CallAnswer::Overloaded);
+    assert_eq!(code(&away), Some("unavailable"));
+    let Step::Ask(flow, _) = server.start(&sent) else { panic!("the room is not asked for") };
+    let there = found(Found::Room(Some(room_row(5))));
+    assert!(matches!(flow.resume(there, &server.node, server.now, &mut server.rng), Step::Upgrade(_)));
+    assert_eq!(socket(&mut server, &sent).room, Some(room(5)));
+    // A stranger's token may come later, and so does the answer.
+    assert_eq!(socket(&mut server, &get("/ws?room_id=6")).room, Some(room(6)));
 }
 
 #[test]
