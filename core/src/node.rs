@@ -21,6 +21,7 @@ pub use rooms::KnownRooms;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::origin::OriginRules;
+use crate::time::Now;
 use crate::token::Keys;
 use crate::users::UserTable;
 
@@ -69,6 +70,19 @@ impl Node {
             counters: Metrics::new(),
             metrics,
         }
+    }
+
+    /// How full each shared table is, for the gauges: its name, what is in it, and how much may be. Users and rooms with
+    /// somebody in them are bounded by the connections.
+    pub fn fills(&self, now: Now) -> Vec<(&'static str, usize, Option<usize>)> {
+        let mut fills = vec![
+            ("users", self.users.len(), None),
+            ("rooms_online", self.online.rooms(), None),
+            ("ended_sessions", self.ended.len(), Some(ENDED_MAX)),
+            ("known_rooms", self.rooms.len(), Some(KNOWN_ROOMS_MAX)),
+        ];
+        fills.extend(self.limits.fills(now).map(|(name, fill, bound)| (name, fill, Some(bound))));
+        fills
     }
 
     /// How many rooms a user may create in 24 hours; a limit of section 6, so there is none without rate limits.

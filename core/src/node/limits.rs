@@ -81,14 +81,14 @@ impl Limits {
         self.check(&self.refreshes, &session, now)
     }
 
-    /// Each table's name with how many of its buckets are in use, and how many it has.
-    pub fn gauges(&self, now: Now) -> [(&'static str, usize, usize); 5] {
+    /// Each table's name, how many of its buckets are in use, and how many it has.
+    pub(super) fn fills(&self, now: Now) -> [(&'static str, usize, usize); 5] {
         [
-            ("requests", &self.requests),
-            ("connections", &self.connections),
-            ("logins", &self.logins),
-            ("registrations", &self.registrations),
-            ("refreshes", &self.refreshes),
+            ("limit_requests", &self.requests),
+            ("limit_connections", &self.connections),
+            ("limit_logins", &self.logins),
+            ("limit_registrations", &self.registrations),
+            ("limit_refreshes", &self.refreshes),
         ]
         .map(|(name, table)| {
             let buckets = table.buckets.lock().unwrap_or_else(PoisonError::into_inner);

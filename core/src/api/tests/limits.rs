@@ -126,3 +126,22 @@ fn load_tests_are_not_limited() {
     assert_eq!(let_in(&mut server, 200, || get("/api/v1/users/me")), 200);
     assert_eq!(let_in(&mut server, 50, || post("/auth/login", r#"{"username":"alice","password":"x"}"#)), 50);
 }
+
+#[test]
+fn the_tables_of_limits_never_grow_and_show_how_full_they_are() {
+    let mut server = Server::new(&[("LIMIT_TABLE_MAX", "64")]);
+    let fill = |server: &Server, name: &str| {
+        let fills = server.node.fills(server.now);
+        fills.iter().find(|(of, ..)| *of == name).map(|(_, fill, bound)| (*fill, *bound)).unwrap()
+    };
+    assert_eq!(fill(&server, "limit_requests"), (0, Some(64)));
+    for host in 0..=255 {
+        for net in 0..4 {
+            server.answer(&Sent { client: [10, 0, net, host].into(), ..get("/api/v1/rooms") });
+        }
+    }
+    assert_eq!(fill(&server, "limit_requests"), (64, Some(64)));
+    let token = server.token(1);
+    assert_eq!(let_in(&mut server, 1, || get("/api/v1/users/me").by(&token)), 1);
+    assert_eq!(fill(&server, "users").0, 1);
+}
