@@ -8,6 +8,8 @@
 mod chat;
 pub(crate) mod http;
 mod rooms;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -275,7 +277,7 @@ impl<S: Stream> Reactor<S> {
 
     /// When [`Reactor::handle_timeout`] is due (`mono_ms`).
     pub fn next_timeout(&self, now: Now) -> Option<u64> {
-        let wheel = self.wheel.next_timeout(now.mono_ms);
+        let wheel = self.wheel.next_timeout(now.mono_ms).map(|delay_ms| now.after_ms(delay_ms));
         let later = (self.later_ms > 0).then_some(self.later_ms);
         [wheel, later].into_iter().flatten().min()
     }

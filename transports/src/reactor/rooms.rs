@@ -431,6 +431,8 @@ impl<S: Stream> Reactor<S> {
         // One buffer for each cursor and profile that occurs; hardly ever more than a few.
         let mut chunks: Vec<(u64, Profile, chatroom_core::view::Chunk)> = Vec::new();
         let mut broken: Vec<u32> = Vec::new();
+        // Took all of a buffer that did not reach the head: they go on by themselves, for no other pass may come.
+        let mut behind: Vec<u32> = Vec::new();
         let step = loop {
             let view = self.views.at(number);
             let index = match view.next_of_pass(budget) {
@@ -470,6 +472,7 @@ impl<S: Stream> Reactor<S> {
                     chunk
                 }
             };
+            let reaches_head = chunk.to >= view.head();
             if chunk.bytes.is_empty() {
                 view.served(index, chunk.to);
                 continue;
@@ -478,6 +481,9 @@ impl<S: Stream> Reactor<S> {
                 Ok(written) if written == chunk.bytes.len() => {
                     view.served(index, chunk.to);
                     self.counts.deliveries += 1;
+                    if !reaches_head {
+                        behind.push(member.slot);
+                    }
                 }
                 Ok(written) => {
                     let (cursor, rest) =
@@ -498,6 +504,9 @@ impl<S: Stream> Reactor<S> {
                 self.note_deadline(member.slot, now);
             }
         };
+        for slot in behind {
+            self.activate(slot);
+        }
         for slot in broken {
             self.drop_slot(slot, out);
         }
