@@ -137,7 +137,13 @@ impl<S: Stream> Reactor<S> {
         let at = At::Joining(Box::new(joining));
         match chat.session.membership_mut(room) {
             Some(membership) => membership.at = at,
-            None => chat.session.rooms.push(Membership { room, at }),
+            None => {
+                // Most connections are in one room: no room is made for more of them in advance.
+                if chat.session.rooms.len() < 4 {
+                    chat.session.rooms.reserve_exact(1);
+                }
+                chat.session.rooms.push(Membership { room, at });
+            }
         }
         self.post_joins(conn, now, out);
     }
