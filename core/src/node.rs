@@ -90,6 +90,11 @@ impl Node {
         self.config.rate_limit.then_some(self.config.rooms_per_day)
     }
 
+    /// How many connections a user may have; a limit of section 6, so there is none without rate limits.
+    pub fn user_connections_max(&self) -> u32 {
+        if self.config.rate_limit { self.config.user_connections } else { u32::MAX }
+    }
+
     /// What `welcome` and the documents call this server.
     pub fn server_name(&self) -> &'static str {
         concat!("chatroom/", env!("CARGO_PKG_VERSION"))

@@ -445,7 +445,7 @@ impl Session {
                 cx.send(&ServerFrame::Ok { id });
             }
             None => {
-                if !who.record.try_connect(cx.node.config.user_connections) {
+                if !who.record.try_connect(cx.node.user_connections_max()) {
                     self.refuse(id, None, ErrorCode::RateLimited, "too many connections of this user", cx);
                     cx.acts.push(Act::Close(CloseCode::RateLimited));
                     return;

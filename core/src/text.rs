@@ -265,7 +265,7 @@ fn check_nul(text: &str) -> Result<(), TextError> {
 }
 
 fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || c.is_control() || is_ignorable(c))
+    text.chars().all(|c| c.is_whitespace() || is_ignorable(c))
 }
 
 /// The bidi embeddings, overrides and isolates, and the line and paragraph separators. The lone direction

@@ -417,7 +417,7 @@ impl<S: Stream> Reactor<S> {
     ) {
         let limits = self.head_limits();
         let deflate = self.node.config.deflate;
-        let user_connections = self.node.config.user_connections;
+        let user_connections = self.node.user_connections_max();
         let Some(http) = self.http(conn) else { return };
         let head = parse_again(&http.buffer, head_bytes, &limits);
         let mut handshake = match Upgrade::parse(&head) {
@@ -496,7 +496,7 @@ impl<S: Stream> Reactor<S> {
         out: &mut Vec<Effect>,
     ) {
         let identity = request.identity.clone();
-        if !identity.record.try_connect(self.node.config.user_connections) {
+        if !identity.record.try_connect(self.node.user_connections_max()) {
             let answer = request
                 .refuse(Refused::limited(CONNECTIONS_RETRY_MS).because("too many connections of this user"));
             self.write_answer(conn, head_bytes, *answer, now, out);
