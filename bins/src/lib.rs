@@ -6,6 +6,7 @@
 pub mod assets;
 pub mod cli;
 pub mod env;
+pub mod load;
 pub mod logging;
 pub mod secret;
 pub mod server;
