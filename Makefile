@@ -55,3 +55,20 @@ web/node_modules/.installed: web/package.json web/package-lock.json web/sdk/pack
 web/dist/.built: web/node_modules/.installed $(WEB_SOURCES)
 	cd web && npm run build
 	touch $@
+
+# What the server costs on this machine, best when nothing else runs: docs/benchmarks.md. Each ends with status 1 when a
+# goal is missed.
+.PHONY: bench-delivery bench-idle bench-storm bench-micro
+bench: bench-micro bench-delivery bench-idle bench-storm
+
+bench-delivery: build
+	./target/release/chatroom-bench delivery
+
+bench-idle: build
+	./target/release/chatroom-bench idle
+
+bench-storm: build
+	./target/release/chatroom-bench storm
+
+bench-micro:
+	$(CARGO) bench --locked -p chatroom-benches

@@ -115,7 +115,12 @@ impl Floor {
             stream.set_nodelay(true)?;
             let token = Token(self.members.len());
             self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            self.members.push(Some(Member { stream, head: Some(Vec::new()), decoder: Decoder::new(false), rest: Vec::new() }));
+            self.members.push(Some(Member {
+                stream,
+                head: Some(Vec::new()),
+                decoder: Decoder::new(false),
+                rest: Vec::new(),
+            }));
             accepted += 1;
         }
     }
@@ -143,7 +148,8 @@ impl Floor {
                 continue;
             }
             while !input.is_empty() {
-                let decoded = member.decoder.decode(input, &LIMITS, &mut self.inflater).map_err(io::Error::other)?;
+                let decoded =
+                    member.decoder.decode(input, &LIMITS, &mut self.inflater).map_err(io::Error::other)?;
                 let used = decoded.used;
                 match decoded.event {
                     Some(Event::Text(text)) => {
@@ -215,6 +221,9 @@ fn upgrade(head: &[u8]) -> io::Result<String> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("sec-websocket-key").then_some(value.trim())
     });
-    let accept = key.and_then(|key| accept_key(key.as_bytes())).ok_or_else(|| io::Error::other("no handshake"))?;
-    Ok(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"))
+    let accept =
+        key.and_then(|key| accept_key(key.as_bytes())).ok_or_else(|| io::Error::other("no handshake"))?;
+    Ok(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    ))
 }

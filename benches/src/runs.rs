@@ -61,7 +61,11 @@ impl Delivery {
             "1 room × {} members, {} bytes a message, {} in flight until {}; medians of {} rounds of {} messages\n\n",
             self.members, self.bytes, self.window, self.until, self.rounds, self.messages
         );
-        writeln!(text, "{:<26}{:>16}{:>22}{:>16}{:>14}{:>16}", "", "CPU µs/delivery", "lowest … highest", "deliveries/send", "messages/s", "p99 delivery ms")?;
+        writeln!(
+            text,
+            "{:<26}{:>16}{:>22}{:>16}{:>14}{:>16}",
+            "", "CPU µs/delivery", "lowest … highest", "deliveries/send", "messages/s", "p99 delivery ms"
+        )?;
         for (reports, name) in rounds.iter().zip(SUBJECTS) {
             let all = sorted(reports, CPU);
             let range = format!("{:.3} … {:.3}", all.first().unwrap_or(&0.0), all.last().unwrap_or(&0.0));
@@ -78,7 +82,12 @@ impl Delivery {
         let ratios = (medians[2] / medians[0], medians[2] / medians[1]);
         let is_good = ratios.1 <= RATIO_MAX;
         writeln!(text, "\nserver / floor, a send a delivery: {:.2}", ratios.0)?;
-        writeln!(text, "server / floor, a send a turn:     {:.2}  (goal: at most {RATIO_MAX}: {})", ratios.1, word(is_good))?;
+        writeln!(
+            text,
+            "server / floor, a send a turn:     {:.2}  (goal: at most {RATIO_MAX}: {})",
+            ratios.1,
+            word(is_good)
+        )?;
         writeln!(text, "load average: {}", load_average())?;
         let json = json!({
             "run": "delivery",
@@ -114,7 +123,10 @@ pub fn idle(programs: &Programs, settings: &[(String, String)], arguments: &[Str
     let is_good = bytes <= IDLE_BYTES_MAX;
     let text = format!(
         "{} idle connections in {} rooms: {bytes:.0} bytes each in user space  (goal: at most {IDLE_BYTES_MAX}: {})\n{}",
-        report["connections"], report["rooms"], word(is_good), listed(&report)
+        report["connections"],
+        report["rooms"],
+        word(is_good),
+        listed(&report)
     );
     Ok(Outcome { text, json: report, is_good })
 }
@@ -124,12 +136,19 @@ pub fn storm(programs: &Programs, settings: &[(String, String)], arguments: &[St
     let subject = programs.start_server(settings)?;
     let report = programs.load(&subject, &with("storm", arguments))?;
     let seconds = number(&report, "seconds_until_all_at_head");
-    let blocks = (report["missed"].as_u64().unwrap_or(0) / BLOCK_EVENTS + 1) * report["rooms"].as_u64().unwrap_or(0);
-    let is_good = seconds <= STORM_S_MAX && report["store_reads"].as_u64().is_some_and(|reads| reads <= blocks);
+    let blocks =
+        (report["missed"].as_u64().unwrap_or(0) / BLOCK_EVENTS + 1) * report["rooms"].as_u64().unwrap_or(0);
+    let is_good =
+        seconds <= STORM_S_MAX && report["store_reads"].as_u64().is_some_and(|reads| reads <= blocks);
     let text = format!(
         "{} clients cut at once, {} messages missed in {} rooms: all at the head after {seconds:.2} s, store reads: {}  \
          (goal: {STORM_S_MAX} s, {blocks} reads: {})\n{}",
-        report["clients"], report["missed"], report["rooms"], report["store_reads"], word(is_good), listed(&report)
+        report["clients"],
+        report["missed"],
+        report["rooms"],
+        report["store_reads"],
+        word(is_good),
+        listed(&report)
     );
     Ok(Outcome { text, json: report, is_good })
 }

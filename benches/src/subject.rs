@@ -110,7 +110,11 @@ impl Programs {
 
 impl Subject {
     fn log(&self) -> String {
-        let log = self.folder.as_ref().and_then(|folder| fs::read_to_string(folder.join("log")).ok()).unwrap_or_default();
+        let log = self
+            .folder
+            .as_ref()
+            .and_then(|folder| fs::read_to_string(folder.join("log")).ok())
+            .unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }

@@ -80,7 +80,8 @@ fn run(arguments: Arguments) -> Result<Outcome> {
     let mut programs = Programs::beside()?;
     programs.server = arguments.server_bin.unwrap_or(programs.server);
     let settings = arguments.settings.iter().map(|setting| {
-        let (name, value) = setting.split_once('=').with_context(|| format!("--set {setting}: not NAME=VALUE"))?;
+        let (name, value) =
+            setting.split_once('=').with_context(|| format!("--set {setting}: not NAME=VALUE"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
     let settings = settings.collect::<Result<Vec<_>>>()?;
