@@ -11,5 +11,6 @@ pub mod logging;
 pub mod secret;
 pub mod server;
 pub mod signals;
+pub mod sim;
 pub mod threads;
 pub mod transport;

@@ -23,7 +23,7 @@ use chatroom_core::time::{Now, Timestamp};
 use chatroom_transports::poll::Clock;
 
 /// How often a reader looks for sessions that ended elsewhere, and whether the store answers (PROTOCOL.md 2: within 5 s).
-const SWEEP_MS: u64 = 1000;
+pub(crate) const SWEEP_MS: u64 = 1000;
 /// Sessions are looked for a little further back than the last look: a transaction that ended them may commit late.
 const LOOK_BACK_MS: u64 = 30_000;
 /// An idle lane or reader still looks around this often.
@@ -69,7 +69,7 @@ pub fn run_lane(
 }
 
 /// What a lane's step says about the store's health.
-fn note_commit(out: &[Effect], took_ms: u64, node: &Node, metrics: &Metrics, now: Now) {
+pub(crate) fn note_commit(out: &[Effect], took_ms: u64, node: &Node, metrics: &Metrics, now: Now) {
     let mut stored = 0;
     let mut failed = false;
     for effect in out {
@@ -114,8 +114,7 @@ pub fn run_worker(
     let mut out = Vec::new();
     loop {
         let now = clock.now();
-        let timeout =
-            worker.next_timeout(now).map(|at| Duration::from_millis(at.saturating_sub(now.mono_ms)));
+        let timeout = worker.next_timeout().map(|at| Duration::from_millis(at.saturating_sub(now.mono_ms)));
         let first = match mail.recv(timeout) {
             Received::Mail(first) => Some(first),
             Received::Timeout => None,
@@ -125,23 +124,23 @@ pub fn run_worker(
         let more = std::iter::from_fn(|| mail.try_recv()).take(WORKER_MAILS);
         for mail in first.into_iter().chain(more) {
             worker.step(mail, now, &mut out);
-            deliver(&mut worker, post, &mut out);
+            deliver(&mut worker, post, now, &mut out);
         }
-        if worker.next_timeout(now).is_some_and(|at| at <= now.mono_ms) {
+        if worker.next_timeout().is_some_and(|at| at <= now.mono_ms) {
             worker.handle_timeout(now, &mut out);
-            deliver(&mut worker, post, &mut out);
+            deliver(&mut worker, post, now, &mut out);
             note(&worker);
         }
     }
 }
 
-fn deliver(worker: &mut RoomWorker, post: &Post, out: &mut Vec<Effect>) {
+fn deliver(worker: &mut RoomWorker, post: &Post, now: Now, out: &mut Vec<Effect>) {
     for effect in out.drain(..) {
         match effect {
             Effect::Reactor(..) => post.post(effect),
             Effect::Worker(..) | Effect::Lane(..) | Effect::Reader(_) | Effect::Hasher(_) => {
                 if let Err(effect) = post.try_post(effect) {
-                    worker.handle_undelivered(effect);
+                    worker.handle_undelivered(effect, now);
                 }
             }
         }
@@ -161,18 +160,21 @@ pub fn run_reader(
     loop {
         let now = clock.now();
         if sweeps && swept_ms.is_none_or(|at| now.mono_ms >= at + SWEEP_MS) {
-            sweep(store.as_mut(), post, now, node);
+            for effect in sweep(store.as_mut(), now, node) {
+                post.post(effect);
+            }
             swept_ms = Some(now.mono_ms);
         }
         match mail.recv(Some(if sweeps { Duration::from_millis(SWEEP_MS) } else { IDLE })) {
-            Received::Mail(mail) => read(store.as_mut(), mail, post, clock.now()),
+            Received::Mail(mail) => post.post(read(store.as_mut(), mail, clock.now())),
             Received::Timeout => {}
             Received::Closed => return,
         }
     }
 }
 
-fn read(store: &mut dyn Store, mail: ReaderMail, post: &Post, now: Now) {
+/// Answer one mail of a reader.
+pub(crate) fn read(store: &mut dyn Store, mail: ReaderMail, now: Now) -> Effect {
     match mail {
         ReaderMail::Query { from, call, query, deadline_ms } => {
             let found = if deadline_ms <= now.mono_ms {
@@ -183,10 +185,10 @@ fn read(store: &mut dyn Store, mail: ReaderMail, post: &Post, now: Now) {
             if let Err(error) = &found {
                 tracing::warn!(target: "chatroom::store", %error, "a read failed");
             }
-            post.post(Effect::Reactor(
+            Effect::Reactor(
                 from.reactor,
                 ReactorMail::Answered { conn: from.conn, call, answer: CallAnswer::Found(found) },
-            ));
+            )
         }
         ReaderMail::Block { room, block } => {
             let after = Seq::ZERO.plus(block.saturating_mul(BLOCK_EVENTS));
@@ -205,33 +207,28 @@ fn read(store: &mut dyn Store, mail: ReaderMail, post: &Post, now: Now) {
                     Err(error)
                 }
             };
-            post.post(Effect::Worker(room, WorkerMail::Block { room, block, events }));
+            Effect::Worker(room, WorkerMail::Block { room, block, events })
         }
     }
 }
 
-/// Sessions that ended, on whatever node or by the command line; and whether the store answers at all.
-fn sweep(store: &mut dyn Store, post: &Post, now: Now, node: &Node) {
+/// Sessions that ended, on whatever node or by the command line, for all reactors; and whether the store answers at all.
+pub(crate) fn sweep(store: &mut dyn Store, now: Now, node: &Node) -> Vec<Effect> {
     let since = Timestamp::from_ms(now.wall_ms.saturating_sub(LOOK_BACK_MS));
     match store.read(&Query::EndedSessions { since }, now.timestamp()) {
         Ok(Found::EndedSessions(sessions)) => {
             node.health.database_answers();
-            let news = node.ended.insert(sessions, now);
-            if !news.is_empty() {
-                let news: Arc<[_]> = news.into();
-                for reactor in 0..post.reactors.len() {
-                    let Ok(reactor) = u16::try_from(reactor) else { break };
-                    post.post(Effect::Reactor(
-                        ReactorId(reactor),
-                        ReactorMail::SessionsEnded(Arc::clone(&news)),
-                    ));
-                }
-            }
+            let news: Arc<[_]> = node.ended.insert(sessions, now).into();
+            let reactors = if news.is_empty() { 0 } else { node.reactors };
+            let tell =
+                |reactor| Effect::Reactor(ReactorId(reactor), ReactorMail::SessionsEnded(Arc::clone(&news)));
+            (0..reactors).map(tell).collect()
         }
         Ok(other) => unreachable!("a store answered EndedSessions with {other:?}"),
         Err(error) => {
             tracing::warn!(target: "chatroom::store", %error, "the database does not answer");
             node.health.database_is_away(now);
+            Vec::new()
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct RoomWorker {
     due: BTreeSet<(u64, RoomId)>,
     /// Loads and block reads that found no place yet.
     debts: VecDeque<Effect>,
+    /// When the debts are offered again (`mono_ms`).
+    debts_ms: u64,
     blocks: BlockCache,
     recent_bytes: usize,
     swept_ms: u64,
@@ -48,6 +50,7 @@ impl RoomWorker {
             rooms: BTreeMap::new(),
             due: BTreeSet::new(),
             debts: VecDeque::new(),
+            debts_ms: 0,
             blocks: BlockCache::default(),
             recent_bytes: 0,
             swept_ms: 0,
@@ -96,19 +99,25 @@ impl RoomWorker {
     }
 
     /// An effect found its mailbox full: offer it again later.
-    pub fn handle_undelivered(&mut self, effect: Effect) {
+    pub fn handle_undelivered(&mut self, effect: Effect, now: Now) {
+        if self.debts.is_empty() {
+            self.debts_ms = now.after_ms(DEBT_EVERY_MS);
+        }
         self.debts.push_back(effect);
     }
 
-    pub fn next_timeout(&self, now: Now) -> Option<u64> {
+    /// When [`RoomWorker::handle_timeout`] is due (`mono_ms`).
+    pub fn next_timeout(&self) -> Option<u64> {
         let due = self.due.first().map(|&(at, _)| at);
-        let debt = (!self.debts.is_empty()).then(|| now.after_ms(DEBT_EVERY_MS));
+        let debt = (!self.debts.is_empty()).then_some(self.debts_ms);
         let sweep = (!self.rooms.is_empty()).then_some(self.swept_ms + SWEEP_EVERY_MS);
         [due, debt, sweep].into_iter().flatten().min()
     }
 
     pub fn handle_timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
-        out.extend(self.debts.drain(..));
+        if now.mono_ms >= self.debts_ms {
+            out.extend(self.debts.drain(..));
+        }
         while let Some(&(at, room)) = self.due.first() {
             if at > now.mono_ms {
                 break;

@@ -55,14 +55,23 @@ impl Rig {
     }
 
     fn with(capacity: usize, settings: &[(&str, &str)], limits: ReactorLimits) -> Rig {
-        let environment = settings.iter().map(|(name, value)| (format!("CHATROOM_{name}"), (*value).to_owned()));
-        let config = Config::load(&Inputs { environment: environment.collect(), ..Inputs::default() }).unwrap();
+        let environment =
+            settings.iter().map(|(name, value)| (format!("CHATROOM_{name}"), (*value).to_owned()));
+        let config =
+            Config::load(&Inputs { environment: environment.collect(), ..Inputs::default() }).unwrap();
         let keys = Keys::new(&[7; 32], &[]);
         let node = Arc::new(Node::new(config, keys, OriginRules::only([]), 1, Box::new(Vec::new)));
         node.health.set_started();
         let now = Now { mono_ms: 1_000_000, wall_ms: 1_795_428_000_000 };
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let reactor = Reactor::new(ReactorId(0), Arc::clone(&node), limits, Arc::new(NoAssets), ChaCha8Rng::from_rng(&mut rng), now);
+        let reactor = Reactor::new(
+            ReactorId(0),
+            Arc::clone(&node),
+            limits,
+            Arc::new(NoAssets),
+            ChaCha8Rng::from_rng(&mut rng),
+            now,
+        );
         let net = MemoryNet::new(capacity);
         net.advance(now.mono_ms);
         let mut listener = net.listener();
@@ -113,7 +122,8 @@ impl Rig {
         let until = self.now.mono_ms + ms;
         self.settle();
         while self.now.mono_ms < until {
-            let next = [self.reactor.next_timeout(self.now), self.net.next_timeout()].into_iter().flatten().min();
+            let next =
+                [self.reactor.next_timeout(self.now), self.net.next_timeout()].into_iter().flatten().min();
             let next = next.unwrap_or(until).clamp(self.now.mono_ms + 1, until);
             self.now = self.now.plus_ms(next - self.now.mono_ms);
             self.net.advance(next);
@@ -134,21 +144,40 @@ impl Rig {
 
     /// The joins that wait for an answer.
     fn take_joins(&mut self) -> Vec<JoinMail> {
-        let (joins, rest) = self.take_wanted().into_iter().partition(|effect| matches!(effect, Effect::Worker(_, WorkerMail::Join(_))));
+        let (joins, rest) = self
+            .take_wanted()
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Worker(_, WorkerMail::Join(_))));
         self.wanted = rest;
         let joins: Vec<Effect> = joins;
-        joins.into_iter().filter_map(|effect| if let Effect::Worker(_, WorkerMail::Join(join)) = effect { Some(join) } else { None }).collect()
+        joins
+            .into_iter()
+            .filter_map(|effect| {
+                if let Effect::Worker(_, WorkerMail::Join(join)) = effect { Some(join) } else { None }
+            })
+            .collect()
     }
 
     /// The asks of connections that catch up: who, and after which event.
     fn take_asks(&mut self) -> Vec<(chatroom_core::id::ConnId, u32, u64)> {
         let asks = self.take_wanted().into_iter();
-        asks.filter_map(|effect| if let Effect::Worker(_, WorkerMail::Ask { from, tag, after, .. }) = effect { Some((from.conn, tag, after.get())) } else { None }).collect()
+        asks.filter_map(|effect| {
+            if let Effect::Worker(_, WorkerMail::Ask { from, tag, after, .. }) = effect {
+                Some((from.conn, tag, after.get()))
+            } else {
+                None
+            }
+        })
+        .collect()
     }
 
     fn take_appends(&mut self) -> Vec<LaneMail> {
         let appends = self.take_wanted().into_iter();
-        appends.filter_map(|effect| if let Effect::Lane(_, mail @ LaneMail::Append { .. }) = effect { Some(mail) } else { None }).collect()
+        appends
+            .filter_map(|effect| {
+                if let Effect::Lane(_, mail @ LaneMail::Append { .. }) = effect { Some(mail) } else { None }
+            })
+            .collect()
     }
 
     /// Answer every join that waits: the room's head is this event.
@@ -159,8 +188,21 @@ impl Rig {
     }
 
     fn let_one_in(&mut self, join: &JoinMail, seq: u64, resume: Resume) {
-        let joined = Joined { user: Arc::clone(&join.user), again: join.again, epoch: "e-1".into(), seq: self::seq(seq), online: 1, resume, sync: None };
-        self.mail(ReactorMail::Joined { conn: join.from.conn, room: join.room, tag: join.tag, reply: Ok(Box::new(joined)) });
+        let joined = Joined {
+            user: Arc::clone(&join.user),
+            again: join.again,
+            epoch: "e-1".into(),
+            seq: self::seq(seq),
+            online: 1,
+            resume,
+            sync: None,
+        };
+        self.mail(ReactorMail::Joined {
+            conn: join.from.conn,
+            room: join.room,
+            tag: join.tag,
+            reply: Ok(Box::new(joined)),
+        });
     }
 
     /// A client that is live in [`ROOM`], whose head is this event.
@@ -199,7 +241,10 @@ impl Rig {
 
 fn event(seq: u64, content: &str) -> Arc<Frame> {
     let kind = FrameKind::Event { seq: self::seq(seq), name: "message" };
-    Frame::new(kind, Bytes::from(format!(r#"{{"type":"message","room_id":{ROOM},"seq":{seq},"content":"{content}"}}"#)))
+    Frame::new(
+        kind,
+        Bytes::from(format!(r#"{{"type":"message","room_id":{ROOM},"seq":{seq},"content":"{content}"}}"#)),
+    )
 }
 
 fn page(seqs: std::ops::RangeInclusive<u64>, reaches_head: bool) -> Arc<Page> {
@@ -219,8 +264,13 @@ fn seq(number: u64) -> Seq {
     Seq::new(number).unwrap()
 }
 
-const LIMITS: ReactorLimits =
-    ReactorLimits { view_frames_max: 64, view_bytes_max: 256 * 1024, stall_ms: 30_000, asks_max: 2, drain_spread_ms: 5000 };
+const LIMITS: ReactorLimits = ReactorLimits {
+    view_frames_max: 64,
+    view_bytes_max: 256 * 1024,
+    stall_ms: 30_000,
+    asks_max: 2,
+    drain_spread_ms: 5000,
+};
 
 const LISTENER: Token = Token(usize::MAX - 1);
 
