@@ -97,15 +97,11 @@ fn a_block_is_read_once_for_all_who_wait() {
     assert!(matches!(&reads[..], [Effect::Reader(ReaderMail::Block { block: 1, .. })]), "{reads:?}");
     let events = Ok((101..=200).map(|seq| message(1, seq)).collect());
     let out = step(&mut worker, WorkerMail::Block { room: room(1), block: 1, events }, at(0));
-    let pages: Vec<_> = out
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Reactor(_, ReactorMail::Page { tag, page, .. }) => {
-                Some((*tag, page.frames.len(), page.to.get()))
-            }
-            _ => None,
-        })
-        .collect();
+    let page = |effect: &Effect| {
+        let Effect::Reactor(_, ReactorMail::Page { tag, page, .. }) = effect else { panic!("{effect:?}") };
+        (*tag, page.frames.len(), page.to.get())
+    };
+    let pages: Vec<_> = out.iter().map(page).collect();
     assert_eq!(pages, (1..=20).map(|slot| (slot, 100 - slot as usize, 200)).collect::<Vec<_>>());
     // And from then on from memory.
     let out = step(&mut worker, ask(1, 100), at(0));
