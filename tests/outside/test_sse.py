@@ -111,7 +111,7 @@ def test_without_a_bound_it_is_live_from_the_head(alice, told):
 
 def test_content_with_line_ends_stays_one_event(alice, room):
     stream = Stream(alice.server, room, alice.access)
-    for content in ("a\nb\r\nc\rd", "data: x\n\nevent: joined\ndata: {}", "\u2028\u2029\x85", "\n" + "id: 9"):
+    for content in ("a\nb\r\nc\rd", "data: x\n\nevent: joined\ndata: {}", "a\u2028\u2029\x85b", "\n" + "id: 9"):
         alice.rest.say(room["id"], content)
         assert stream.events(1)[0]["content"] == content
     stream.close()
