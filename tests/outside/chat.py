@@ -58,9 +58,22 @@ class Chat:
 
     @classmethod
     async def open(
-        cls, server, token=None, room=None, since=None, epoch=None, way="query", hb=False, headers=(), on_frame=None
+        cls,
+        server,
+        token=None,
+        room=None,
+        since=None,
+        epoch=None,
+        way="query",
+        hb=False,
+        headers=(),
+        on_frame=None,
+        at_once=None,
     ):
-        """Connects, and reads the `welcome` unless the token is to be sent in a frame. `way`: query, header, protocol, frame."""
+        """Connects, and reads the `welcome` unless the token is to be sent in a frame. `way`: query, header, protocol, frame.
+
+        `at_once` is a frame that is sent with the handshake itself, before any answer.
+        """
         query, headers = {}, list(headers)
         for name, value in (("room_id", room), ("since", since), ("epoch", epoch), ("hb", 1 if hb else None)):
             if value is not None:
@@ -74,7 +87,7 @@ class Chat:
         path = "/ws" + (f"?{urlencode(query)}" if query else "")
         reader, writer = await asyncio.open_connection(server.host, server.port, limit=1 << 22)
         request, accept = framing.handshake(server.authority, path, headers)
-        writer.write(request)
+        writer.write(request + (framing.frame(framing.TEXT, json.dumps(at_once).encode()) if at_once else b""))
         chat = cls(server, reader, writer, {room: since} if room is not None else {})
         chat.on_frame = on_frame
         try:

@@ -10,9 +10,14 @@ import pytest
 
 import chat
 from rest import register
-from server import Server
+from server import BIN, Server
 
 TIMEOUT_S = 60
+
+
+def pytest_sessionstart(session):
+    if not BIN.exists() and not session.config.option.collectonly:
+        pytest.exit(f"{BIN} is not there: build it, or name another with CHATROOM_BIN", 2)
 
 
 def pytest_collection_modifyitems(items):

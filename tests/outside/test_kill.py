@@ -156,7 +156,7 @@ async def test_what_is_in_flight_at_sigterm_is_answered(start_server):
         await chat.send(type="message", id=n, content=f"m{n}")
     await chat.expect("ack", id=1)
     server.terminate()
-    answers = [await chat.expect(id=n) for n in ids]
+    answers = [await chat.expect(id=n) for n in ids[1:]]
     stored = [a["seq"] for a in answers if a["type"] == "ack"]
     assert all(a["type"] == "ack" or a["code"] == "unavailable" for a in answers)
     assert await chat.closed(10) == 1012

@@ -83,3 +83,18 @@ async def test_2000_clients_cost_5_percent_of_a_core_and_2_mib(start_server):
         f"{CLIENTS} connections grew it by {full - empty} KiB, from {empty} to {full}"
     )
     assert cores < CPU_MAX, f"{cores:.4f} cores for {CLIENTS} deliveries a second"
+
+
+@pytest.mark.slow
+async def test_who_does_nothing_costs_nothing(start_server):
+    """Deadlines that lie ahead are slept through: one idle connection, over 14 s in which some of them pass."""
+    server = start_server()
+    owner = register(server)
+    room = owner.rest.room()["id"]
+    members = await swarm.connect(server, [owner], 1, room)
+    cpu = server.cpu_s()
+    await asyncio.sleep(14)
+    cores = (server.cpu_s() - cpu) / 14
+    print(f"idle: {cores:.4f} cores")
+    assert not members[0].closed.done()
+    assert cores < 0.01, f"{cores:.4f} cores for nothing"

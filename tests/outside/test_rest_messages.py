@@ -50,7 +50,7 @@ def test_a_nonce_belongs_to_room_and_user(alice, bob, room):
 
 @pytest.mark.parametrize(
     "content",
-    [" leading and trailing ", "e\u0301 is not \u00e9", "line\nline\r\n\ttab", "\U0001f600" * 4000, "<b>&amp;</b>", "\u202eabc", "\x7f\x01"],
+    [" leading and trailing ", "e\u0301 is not \u00e9", "line\nline\r\n\ttab", "\U0001f600" * 4000, "<b>&amp;</b>", "\u202eabc", "a\x7f\x01b"],
     ids=["spaces", "nfd", "lines", "4000 emoji", "html", "bidi", "control"],
 )  # fmt: skip
 def test_content_is_kept_as_sent(alice, room, content):
@@ -229,7 +229,7 @@ def test_a_page_ends_at_256_kib(alice, room):
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "before=x", "after=-1", "around=1.5", "before="])
 def test_bad_bounds_are_refused(alice, room, query):
-    for kind in ("messages", "events"):
+    for kind in ("messages",) if "around" in query else ("messages", "events"):
         answer = alice.rest.raw("GET", f"/api/v1/rooms/{room['id']}/{kind}?{query}")
         assert answer.status in (400, 422), f"{kind}?{query}: {answer.status}"
 

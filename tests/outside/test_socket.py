@@ -39,6 +39,18 @@ async def test_query_alone_is_a_complete_client(alice, room):
     await chat.close()
 
 
+async def test_a_message_sent_behind_the_handshake_comes_back_to_its_sender(alice):
+    """A complete client may send at once: it is a member when its message is accepted, so the event is sent to it too."""
+    for _ in range(20):
+        room = alice.rest.room()
+        chat = await Chat.open(
+            alice.server, alice.access, room["id"], at_once={"type": "message", "content": "at once"}
+        )
+        await chat.expect("ack")
+        await chat.expect("message", content="at once", timeout=3)
+        await chat.close()
+
+
 async def test_welcome_has_what_the_contract_lists(alice):
     chat = await Chat.open(alice.server, alice.access)
     welcome = chat.frames[0]
@@ -229,7 +241,8 @@ async def test_joining_again_starts_the_room_anew(alice, room):
     await chat.join(room["id"])
     await chat.say("once")
     await chat.expect("message", content="once")
-    await chat.nothing("message", 0.3)
+    await asyncio.sleep(0.3)
+    assert [e["seq"] for e in chat.of(room["id"])] == [1, 2, 3, 2, 3, 4]
 
 
 # Resuming

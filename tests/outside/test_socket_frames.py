@@ -293,7 +293,7 @@ async def test_frames_are_limited_per_user(start_server):
 
 
 async def test_a_user_has_at_most_64_connections(start_server):
-    server = start_server(RATE_LIMIT="on")
+    server = start_server(RATE_LIMIT="on", USER_FRAME_RATE="1000/1000")
     alice = register(server)
     chats = [await Chat.open(server, alice.access) for _ in range(64)]
     await asyncio.gather(*(c.round_trip() for c in chats))

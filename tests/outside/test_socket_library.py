@@ -77,7 +77,7 @@ async def _outcome(reader):
             if opcode == framing.CLOSE:
                 return int.from_bytes(payload[:2], "big")
             if compressed:
-                payload = zlib.decompress(payload + b"\0\0\xff\xff", -15)
+                payload = zlib.decompressobj(-15).decompress(payload + b"\0\0\xff\xff")
             frame = json.loads(payload)
             if frame["type"] == "error":
                 return frame["code"]
@@ -114,6 +114,7 @@ async def test_fragments_of_any_size_make_one_frame(alice, room):
     text = json.dumps({"type": "message", "content": "聊天 \U0001f600 fragments"}, ensure_ascii=False)
     for step in (1, 7, 30):
         async with connect(url(alice.server, path)) as socket:
+            await read(socket, "joined")
             await socket.send([text[i : i + step] for i in range(0, len(text), step)])
             assert (await read(socket, "message"))["content"] == "聊天 \U0001f600 fragments"
 
