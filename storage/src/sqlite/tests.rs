@@ -184,7 +184,8 @@ fn a_damaged_file_is_an_error_and_no_panic() {
 #[test]
 fn deleted_content_is_gone_from_the_file() {
     let mut home = Home::new();
-    home.say("a secret that somebody regrets").unwrap();
+    // Long enough for pages of its own, which are given back as they are unless they are overwritten.
+    home.say(&"a secret that somebody regrets ".repeat(500)).unwrap();
     for n in 0..50 {
         home.say(&format!("something else {n}")).unwrap();
     }
