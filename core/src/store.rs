@@ -238,7 +238,7 @@ pub enum Query {
     Users { after: Option<String>, limit: u32 },
     /// Living sessions, newest first, 1,000 at most. → `Found::Sessions`
     Sessions { user: UserId },
-    /// Sessions ended at or after `since`, by whatever process. → `Found::EndedSessions`
+    /// Sessions ended at or after `since`, by whatever process; they are kept for a day at least. → `Found::EndedSessions`
     EndedSessions { since: Timestamp },
     /// → `Found::Room`
     Room { room: RoomId },
@@ -252,8 +252,9 @@ pub enum Query {
     Message { room: RoomId, seq: Seq },
     /// The log between two exclusive bounds, ascending. → `Found::Events`
     Events { room: RoomId, after: Seq, before: Option<Seq>, limit: u32, bytes_max: u32 },
-    /// The rooms whose log grew within this time before now, by the store's clock where it has one: how nodes notice what the
-    /// bus lost. Backed by an index only in a store that several nodes can share. → `Found::RecentRooms`
+    /// The rooms whose log grew within this time before now, by the store's clock where it has one (which then adds what a
+    /// transaction may last): how nodes notice what the bus lost. Backed by an index only in a store that several nodes can
+    /// share. → `Found::RecentRooms`
     RecentRooms { within_ms: u64 },
     /// Whether the store answers. → `Found::Alive`
     Alive,
@@ -288,8 +289,9 @@ pub enum Found {
     Messages(Option<MessagePage>),
     Message(Option<Message>),
     Events(Option<EventPage>),
-    /// Each with its last event.
-    RecentRooms(Vec<(RoomId, Seq)>),
+    /// Each with its last event. When `store_epoch`, the store's part of every room's epoch, is another than before, every
+    /// log was replaced.
+    RecentRooms { store_epoch: Arc<str>, rooms: Vec<(RoomId, Seq)> },
     Alive,
 }
 

@@ -14,14 +14,18 @@ use chatroom_core::time::Timestamp;
 use data_encoding::BASE32_NOPAD;
 
 mod dsn;
-mod kind;
 mod memory;
 pub mod migrate;
+mod number;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rules;
 mod sqlite;
 
 pub use dsn::Dsn;
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 
 /// Opened stores.
@@ -70,13 +74,24 @@ pub struct Options {
     pub readers: usize,
     /// How long SQLite waits for another process's lock.
     pub busy_timeout: Duration,
+    /// How long one PostgreSQL statement may take.
+    pub statement_timeout: Duration,
+    /// How long a PostgreSQL statement waits for another transaction.
+    pub lock_timeout: Duration,
     /// This process serves clients: no other may do so on the same SQLite file. The command line opens without.
     pub serving: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { lanes: 2, readers: 2, busy_timeout: Duration::from_secs(5), serving: false }
+        Options {
+            lanes: 2,
+            readers: 2,
+            busy_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(2),
+            serving: false,
+        }
     }
 }
 
@@ -84,7 +99,10 @@ impl Default for Options {
 pub fn open(dsn: &Dsn, options: &Options, now: Timestamp) -> Result<Stores, OpenError> {
     match dsn {
         Dsn::Sqlite(path) => open_sqlite(path, options, now),
-        Dsn::Postgres(_) => Err(OpenError::Unusable("PostgreSQL is not supported yet".to_owned())),
+        #[cfg(feature = "postgres")]
+        Dsn::Postgres(dsn) => open_postgres(dsn, options, now),
+        #[cfg(not(feature = "postgres"))]
+        Dsn::Postgres(_) => Err(without_postgres()),
     }
 }
 
@@ -99,7 +117,12 @@ pub fn migrate(
     match dsn {
         Dsn::Sqlite(path) if dry_run => sqlite::schema::plan(path, options.busy_timeout),
         Dsn::Sqlite(path) => sqlite::schema::prepare(path, options.busy_timeout, now),
-        Dsn::Postgres(_) => Err(OpenError::Unusable("PostgreSQL is not supported yet".to_owned())),
+        #[cfg(feature = "postgres")]
+        Dsn::Postgres(dsn) if dry_run => postgres::schema::plan(dsn, options),
+        #[cfg(feature = "postgres")]
+        Dsn::Postgres(dsn) => postgres::schema::prepare(dsn, options, now),
+        #[cfg(not(feature = "postgres"))]
+        Dsn::Postgres(_) => Err(without_postgres()),
     }
 }
 
@@ -117,6 +140,26 @@ fn open_sqlite(path: &Path, options: &Options, now: Timestamp) -> Result<Stores,
     let readers =
         (0..options.readers.max(1)).map(|_| connect(sqlite::Mode::Read)).collect::<Result<_, _>>()?;
     Ok(Stores { writers, readers, kind: Kind::Sqlite, guard })
+}
+
+#[cfg(not(feature = "postgres"))]
+fn without_postgres() -> OpenError {
+    OpenError::Dsn(
+        "this build has no PostgreSQL: use sqlite://PATH, or a build with the feature postgres".to_owned(),
+    )
+}
+
+#[cfg(feature = "postgres")]
+fn open_postgres(dsn: &str, options: &Options, now: Timestamp) -> Result<Stores, OpenError> {
+    postgres::schema::prepare(dsn, options, now)?;
+    let connect = |mode| -> Result<Box<dyn Store>, OpenError> {
+        Ok(Box::new(PostgresStore::connect(dsn, mode, options)?))
+    };
+    let writers =
+        (0..options.lanes.max(1)).map(|_| connect(postgres::Mode::Write)).collect::<Result<_, _>>()?;
+    let readers =
+        (0..options.readers.max(1)).map(|_| connect(postgres::Mode::Read)).collect::<Result<_, _>>()?;
+    Ok(Stores { writers, readers, kind: Kind::Postgres, guard: None })
 }
 
 /// Why no store could be opened: one line that says what to do.

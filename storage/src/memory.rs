@@ -32,6 +32,7 @@ impl MemoryStore {
             users: BTreeMap::new(),
             user_keys: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            sessions_made: 0,
             rooms: BTreeMap::new(),
             room_keys: BTreeMap::new(),
         };
@@ -64,6 +65,8 @@ struct State {
     users: BTreeMap<UserId, UserRow>,
     user_keys: BTreeMap<String, UserId>,
     sessions: BTreeMap<SessionId, Session>,
+    /// Also those that are forgotten: ids are not given twice.
+    sessions_made: u64,
     rooms: BTreeMap<RoomId, Room>,
     room_keys: BTreeMap<String, RoomId>,
 }
@@ -150,6 +153,7 @@ impl State {
                     row.password_hash.clone_from(new);
                 }
                 let row = row.clone();
+                self.forget_sessions(*user, at);
                 let session = self.create_session(*user, user_agent.clone(), at);
                 Written::Session { user: row, session, counter: rules::FIRST_TOKEN }
             }
@@ -193,11 +197,21 @@ impl State {
     }
 
     fn create_session(&mut self, user: UserId, user_agent: Option<String>, at: Timestamp) -> SessionId {
-        let id = SessionId::new(self.sessions.len() as u64 + 1).expect("memory ends before the ids do");
+        self.sessions_made += 1;
+        let id = SessionId::new(self.sessions_made).expect("memory ends before the ids do");
         let tokens = TokenState { counter: rules::FIRST_TOKEN, rotated_at: at };
         let session = Session { user, tokens, created_at: at, last_used_at: at, user_agent, ended_at: None };
         self.sessions.insert(id, session);
         id
+    }
+
+    fn forget_sessions(&mut self, user: UserId, at: Timestamp) {
+        let yesterday = Timestamp::from_ms(at.ms().saturating_sub(rules::ENDED_KEPT_MS));
+        self.sessions.retain(|_, row| {
+            row.user != user
+                || (row.ended_at.is_none_or(|ended| ended >= yesterday)
+                    && row.tokens.rotated_at >= rules::stale_before(yesterday))
+        });
     }
 
     fn refresh(&mut self, session: SessionId, counter: u64, at: Timestamp) -> Refreshed {
@@ -355,13 +369,13 @@ impl State {
             }
             Query::RecentRooms { within_ms } => {
                 let since = Timestamp::from_ms(at.ms().saturating_sub(*within_ms));
-                Found::RecentRooms(
-                    self.rooms
-                        .values()
-                        .filter(|room| room.row.last_seq > Seq::ZERO && room.grew_at >= since)
-                        .map(|room| (room.row.id, room.row.last_seq))
-                        .collect(),
-                )
+                let rooms = self
+                    .rooms
+                    .values()
+                    .filter(|room| room.row.last_seq > Seq::ZERO && room.grew_at >= since)
+                    .map(|room| (room.row.id, room.row.last_seq))
+                    .collect();
+                Found::RecentRooms { store_epoch: Arc::clone(&self.epoch), rooms }
             }
             Query::Alive => Found::Alive,
         }

@@ -177,6 +177,9 @@ macro_rules! migrations {
 /// Those of a SQLite database.
 pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "0001_first");
 
+/// Those of a PostgreSQL database.
+pub const POSTGRES: &[Migration] = migrations!("postgres": 1 "0001_first");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_embedded_migrations_are_numbered_and_name_a_release_not_newer_than_this() {
-        for (place, migration) in SQLITE.iter().enumerate() {
+        for (place, migration) in SQLITE.iter().enumerate().chain(POSTGRES.iter().enumerate()) {
             assert_eq!(migration.number as usize, place + 1);
             assert!(migration.name.starts_with(&format!("{:04}_", migration.number)));
             assert!(migration.oldest_release() <= Release::current());

@@ -10,6 +10,8 @@ use chatroom_core::store::{Append, Command, Found, Outcome, Query, Store, StoreE
 use chatroom_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, Row, ffi};
 
+use crate::number::sql;
+
 mod accounts;
 mod append;
 mod log;
@@ -198,11 +200,6 @@ fn is_column_error(error: &rusqlite::Error) -> bool {
 /// Whether a statement was refused because the row that it refers to does not exist.
 fn is_missing_reference(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
-}
-
-/// A number as SQLite keeps it. What is larger than any that is stored finds nothing, as it should.
-fn sql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A column that holds an id or a seq.

@@ -208,10 +208,10 @@ fn a_schema_that_needs_a_newer_program_is_refused() {
     let path = scratch.path("chat.db");
     drop(open(&path, &Options::default()).unwrap());
     let conn = rusqlite::Connection::open(&path).unwrap();
-    let add = "INSERT INTO migrations VALUES (9001, 'later', 'x', ?1, 0)";
+    let add = "INSERT INTO chatroom_migrations VALUES (9001, 'later', 'x', ?1, 0)";
     conn.execute(add, ["0.0.1"]).unwrap();
     open(&path, &Options::default()).expect("a later schema that says it still suits");
-    conn.execute("DELETE FROM migrations WHERE number = 9001", ()).unwrap();
+    conn.execute("DELETE FROM chatroom_migrations WHERE number = 9001", ()).unwrap();
     conn.execute(add, ["77.0.0"]).unwrap();
     let error = open(&path, &Options::default()).unwrap_err().to_string();
     assert!(error.contains("needs chatroom 77.0.0 or newer"), "{error}");

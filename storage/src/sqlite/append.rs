@@ -12,7 +12,7 @@ use chatroom_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Fault, id, is_missing_reference, maybe_id, sql};
-use crate::kind;
+use crate::number;
 use crate::rules::{self, Decision, Target};
 
 pub(super) fn append(conn: &Connection, batch: &[Append], at: Timestamp) -> Result<Vec<Outcome>, Fault> {
@@ -58,7 +58,9 @@ impl OpenRoom {
     fn append(&mut self, conn: &Connection, item: &Append, at: Timestamp) -> Result<Outcome, Fault> {
         let inserted = match &item.change {
             // The unique index finds a repeated nonce by itself, so that the common case is one statement.
-            Change::Message { content } => self.insert(conn, item, kind::MESSAGE, None, Some(content), at)?,
+            Change::Message { content } => {
+                self.insert(conn, item, number::MESSAGE, None, Some(content), at)?
+            }
             Change::Edit { of, .. } | Change::Delete { of } => {
                 if let Some(seq) = find_nonce(conn, item)? {
                     return Ok(Outcome::Duplicate { seq });
@@ -73,10 +75,10 @@ impl OpenRoom {
                     Decision::Refuse(refusal) => return Ok(Outcome::Refused(refusal)),
                     Decision::Store => match &item.change {
                         Change::Edit { content, .. } => {
-                            self.insert(conn, item, kind::EDIT, Some(*of), Some(content), at)?
+                            self.insert(conn, item, number::EDIT, Some(*of), Some(content), at)?
                         }
                         Change::Delete { .. } | Change::Message { .. } => {
-                            self.insert(conn, item, kind::DELETE, Some(*of), None, at)?
+                            self.insert(conn, item, number::DELETE, Some(*of), None, at)?
                         }
                     },
                 }

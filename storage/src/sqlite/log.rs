@@ -12,7 +12,7 @@ use chatroom_core::text::{Content, Nonce, Username};
 use rusqlite::{Connection, Row};
 
 use super::{Fault, id, maybe_id, rooms, sql, time};
-use crate::kind;
+use crate::number;
 use crate::rules::{self, Page};
 
 /// Answers `Head`, `Messages`, `Message` and `Events`.
@@ -160,9 +160,9 @@ fn event(row: &Row<'_>, room: RoomId, users: &mut Users) -> Result<Event, Fault>
             .ok_or_else(|| Fault::Damaged(format!("event {seq} of room {room} refers to nothing")))
     };
     let kind = match row.get(1)? {
-        kind::MESSAGE => EventKind::Message { content: content()?, nonce: nonce(row, 4)? },
-        kind::EDIT => EventKind::Edit { of: of()?, content: content()? },
-        kind::DELETE => EventKind::Delete { of: of()? },
+        number::MESSAGE => EventKind::Message { content: content()?, nonce: nonce(row, 4)? },
+        number::EDIT => EventKind::Edit { of: of()?, content: content()? },
+        number::DELETE => EventKind::Delete { of: of()? },
         other => {
             return Err(Fault::Damaged(format!("event {seq} of room {room} is of the unknown kind {other}")));
         }

@@ -93,7 +93,10 @@ pub(super) fn recent(conn: &Connection, within_ms: u64, at: Timestamp) -> Result
         .prepare_cached("SELECT id, last_seq FROM rooms WHERE grew_at >= ?1 AND last_seq > 0 ORDER BY id")?;
     let since = sql(at.ms().saturating_sub(within_ms));
     let rooms = select.query_map([since], |row| Ok((id(row, 0)?, id(row, 1)?)))?;
-    Ok(Found::RecentRooms(rooms.collect::<rusqlite::Result<_>>()?))
+    let rooms = rooms.collect::<rusqlite::Result<_>>()?;
+    let mut select = conn.prepare_cached("SELECT epoch FROM identity")?;
+    let store_epoch = select.query_row((), |row| row.get::<_, String>(0))?.into();
+    Ok(Found::RecentRooms { store_epoch, rooms })
 }
 
 /// The beginning of every query for [`room_row`].

@@ -168,13 +168,17 @@ fn pending(conn: &Connection) -> Result<Result<Vec<&'static migrate::Migration>,
 
 fn applied(conn: &Connection) -> Result<Vec<Applied>, Fault> {
     let has_table = conn
-        .query_row("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'", (), |_| Ok(()))
+        .query_row(
+            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'chatroom_migrations'",
+            (),
+            |_| Ok(()),
+        )
         .optional()?;
     if has_table.is_none() {
         return Ok(Vec::new());
     }
     let mut select = conn.prepare(
-        "SELECT number, name, checksum, oldest_release, applied_at FROM migrations ORDER BY number",
+        "SELECT number, name, checksum, oldest_release, applied_at FROM chatroom_migrations ORDER BY number",
     )?;
     let applied = select.query_map((), |row| {
         Ok(Applied {
@@ -192,7 +196,7 @@ fn applied(conn: &Connection) -> Result<Vec<Applied>, Fault> {
 fn step(conn: &Connection, now: Timestamp) -> Result<Result<(), SchemaError>, Fault> {
     conn.execute_batch(&format!(
         "PRAGMA application_id = {APPLICATION_ID};
-         CREATE TABLE IF NOT EXISTS migrations (
+         CREATE TABLE IF NOT EXISTS chatroom_migrations (
              number INTEGER PRIMARY KEY,
              name TEXT NOT NULL,
              checksum TEXT NOT NULL,
@@ -207,7 +211,7 @@ fn step(conn: &Connection, now: Timestamp) -> Result<Result<(), SchemaError>, Fa
     if let Some(migration) = pending.first() {
         conn.execute_batch(migration.sql)?;
         conn.execute(
-            "INSERT INTO migrations VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO chatroom_migrations VALUES (?1, ?2, ?3, ?4, ?5)",
             (
                 migration.number,
                 migration.name,

@@ -58,10 +58,9 @@ impl Home {
     }
 
     fn last_seq(&mut self) -> u64 {
-        match self.store.read(&Query::Room { room: self.room }, NOW).unwrap() {
-            Found::Room(Some(row)) => row.last_seq.get(),
-            _ => panic!("the room is there"),
-        }
+        let found = self.store.read(&Query::Room { room: self.room }, NOW).unwrap();
+        let Found::Room(Some(row)) = found else { panic!("{found:?}") };
+        row.last_seq.get()
     }
 }
 

@@ -153,9 +153,10 @@ pub fn rooms_that_grew_lately(mut w: World) {
     let (a, b, _) = (w.room("a", anna.id), w.room("b", anna.id), w.room("c", anna.id));
     w.append(&[say(a, &anna, "1"), say(b, &anna, "1"), say(b, &anna, "2")]);
     match w.read(&Query::RecentRooms { within_ms: 60 * SECOND_MS }) {
-        Found::RecentRooms(mut rooms) => {
+        Found::RecentRooms { store_epoch, mut rooms } => {
             rooms.sort_unstable();
             assert_eq!(rooms, [(a, seq(1)), (b, seq(2))]);
+            assert!(w.room_row(a).epoch.starts_with(&*store_epoch) && !store_epoch.is_empty());
         }
         other => panic!("{other:?}"),
     }
