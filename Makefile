@@ -19,6 +19,7 @@ test: tools check build store-tests outside e2e
 check: web/dist/.built web-check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p chatroom-storage --test '*' --locked -- -D warnings
 	$(CARGO) test --workspace --locked --quiet
 	scripts/deny
 
@@ -28,7 +29,7 @@ web-check: web/node_modules/.installed
 
 # The same rules for every store, on a PostgreSQL of our own.
 store-tests:
-	scripts/with-postgres $(CARGO) test --locked --quiet -p chatroom-storage
+	scripts/with-postgres $(CARGO) test --locked --quiet -p chatroom-storage --lib --test '*'
 
 # The program as a process, by PROTOCOL's word alone.
 outside: build

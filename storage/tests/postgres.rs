@@ -1,4 +1,4 @@
-//! The PostgreSQL store under the contract, and what only it can suffer. Run by `with-postgres.sh`.
+//! The PostgreSQL store under the contract, and what only it can suffer. Run by `make store-tests`.
 
 #![allow(
     clippy::unwrap_used,

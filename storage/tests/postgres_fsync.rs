@@ -1,4 +1,4 @@
-//! A server whose fsync is off. In a program of its own, since it changes the whole server. Run by `with-postgres.sh`.
+//! A server whose fsync is off. In a program of its own, since it changes the whole server. Run by `make store-tests`.
 
 #![allow(
     clippy::unwrap_used,

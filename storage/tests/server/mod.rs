@@ -1,4 +1,4 @@
-//! The PostgreSQL server of the tests, as `with-postgres.sh` started it, and ways to trouble it.
+//! The PostgreSQL server of the tests, as `scripts/with-postgres` starts it, and ways to trouble it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ pub fn authority() -> String {
 #[expect(clippy::disallowed_methods, reason = "a test is told where its server is")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run these tests by storage/tests/with-postgres.sh cargo test -p chatroom-storage")
+        panic!("{name} is not set: run these tests by `make store-tests`")
     })
 }
 
