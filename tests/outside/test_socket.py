@@ -273,6 +273,18 @@ async def test_resume_at_the_head_replays_nothing(alice, room):
     assert (chat.frames[1]["resumed"], chat.frames[1]["replay"]) == (True, 0)
 
 
+async def test_what_was_answered_is_below_the_head_of_a_join(alice, room):
+    """A seq that REST or an ack has told is no `since` beyond the head, however soon one joins with it."""
+    chat = await Chat.open(alice.server, alice.access)
+    for _ in range(40):
+        seq = alice.rest.say(room["id"], "answered")["seq"]
+        joined = await chat.join(room["id"], since=seq, epoch=room["epoch"])
+        assert (joined["resumed"], joined.get("replay"), joined["seq"]) == (True, 0, seq), joined
+        ack = await chat.say("acked", room["id"])
+        joined = await chat.join(room["id"], since=ack["seq"])
+        assert (joined["resumed"], joined.get("replay"), joined["seq"]) == (True, 0, ack["seq"]), joined
+
+
 async def test_another_epoch_or_a_since_beyond_the_head_is_not_resumed(alice, room):
     alice.rest.say(room["id"], "one")
     for since, epoch in ((0, "another"), (2, None), (9007199254740991, room["epoch"])):
