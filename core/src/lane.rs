@@ -224,9 +224,9 @@ impl<S: Store> Lane<S> {
                     limit: RECALL_PAGE,
                     bytes_max: u32::MAX,
                 };
-                let page = match self.store.read(&query, now.timestamp())? {
-                    Found::Events(page) => page,
-                    other => unreachable!("a store answered Events with {other:?}"),
+                let found = self.store.read(&query, now.timestamp())?;
+                let Found::Events(page) = found else {
+                    unreachable!("a store answered Events with {found:?}")
                 };
                 let Some(page) = page else { break };
                 let Some(newest) = page.events.last() else { break };

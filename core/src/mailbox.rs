@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, TryRecvError, TrySendError};
+use crossbeam_channel::{RecvTimeoutError, TrySendError};
 
 use crate::id::{ReactorId, RoomId};
 use crate::mail::{Effect, HasherMail, LaneMail, ReactorMail, ReaderMail, WorkerMail};
@@ -118,10 +118,7 @@ impl<T> Receiver<T> {
 
     /// The next mail that waits, if one does.
     pub fn try_recv(&self) -> Option<T> {
-        match self.rx.try_recv() {
-            Ok(mail) => Some(mail),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.rx.try_recv().ok()
     }
 
     /// Block for the next mail, `timeout` at most.

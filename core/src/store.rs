@@ -291,7 +291,10 @@ pub enum Found {
     Events(Option<EventPage>),
     /// Each with its last event. When `store_epoch`, the store's part of every room's epoch, is another than before, every
     /// log was replaced.
-    RecentRooms { store_epoch: Arc<str>, rooms: Vec<(RoomId, Seq)> },
+    RecentRooms {
+        store_epoch: Arc<str>,
+        rooms: Vec<(RoomId, Seq)>,
+    },
     Alive,
 }
 

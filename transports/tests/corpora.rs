@@ -29,9 +29,10 @@ fn each(target: &str, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut files = 0;
     for entry in fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display())) {
-        let path = entry.unwrap().path();
-        println!("{}", path.display()); // Shown when the check fails.
-        check(&fs::read(&path).unwrap());
+        let path = entry.expect("the corpus can be listed").path();
+        let bytes = fs::read(&path).expect("the corpus can be read");
+        let checked = std::panic::catch_unwind(|| check(&bytes));
+        assert!(checked.is_ok(), "{}", path.display());
         files += 1;
     }
     assert!(files >= 10, "{} holds {files} files: the corpus is missing", corpus.display());

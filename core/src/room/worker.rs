@@ -94,7 +94,7 @@ impl RoomWorker {
             WorkerMail::Join(_)
             | WorkerMail::Leave { .. }
             | WorkerMail::Typing { .. }
-            | WorkerMail::Ask { .. } => self.to_room(mail, now, out),
+            | WorkerMail::Ask { .. } => self.hand_to_room(mail, now, out),
         }
     }
 
@@ -154,7 +154,7 @@ impl RoomWorker {
     }
 
     /// Mail for a room, which is loaded first where it is not.
-    fn to_room(&mut self, mail: WorkerMail, now: Now, out: &mut Vec<Effect>) {
+    fn hand_to_room(&mut self, mail: WorkerMail, now: Now, out: &mut Vec<Effect>) {
         let id = match &mail {
             WorkerMail::Join(join) => join.room,
             WorkerMail::Leave { room, .. }
@@ -206,7 +206,7 @@ impl RoomWorker {
                 self.recent_bytes += room.recent_bytes();
                 self.rooms.insert(id, Entry::Loaded(Box::new(room)));
                 for mail in waiting {
-                    self.to_room(mail, now, out);
+                    self.hand_to_room(mail, now, out);
                 }
                 return;
             }

@@ -22,9 +22,7 @@ pub fn authority() -> String {
 
 #[expect(clippy::disallowed_methods, reason = "a test is told where its server is")]
 fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run these tests by `make store-tests`")
-    })
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make store-tests`"))
 }
 
 pub fn open(dsn: &str, options: &Options) -> Result<Stores, OpenError> {
