@@ -57,7 +57,7 @@ const ONE_MESSAGE: &str = concat!(
     "WITH room AS (
          UPDATE rooms SET last_seq = last_seq + 1, grew_s = ",
     now_s!(),
-    " WHERE id = $1 RETURNING last_seq
+    " WHERE id = $1 AND EXISTS (SELECT FROM users WHERE id = $2) RETURNING last_seq
      )
      INSERT INTO events (room_id, seq, kind, user_id, created_at, nonce, content)
      SELECT $1, last_seq, 1, $2, $3, $4, $5 FROM room RETURNING seq"
@@ -73,16 +73,17 @@ async fn append_message(link: &mut Link, item: &Append, at: Timestamp) -> Result
     link.commit_sent = true;
     match link.client().query_opt(&insert, &[&room, &user, &at_ms, &nonce, &content]).await {
         Ok(Some(row)) => Ok(Outcome::Stored { seq: id(&row, 0)?, at }),
-        Ok(None) => Ok(Outcome::Refused(Refusal::NoSuchRoom)),
+        Ok(None) => {
+            link.commit_sent = false;
+            let room_is_there = !link.query("SELECT 1 FROM rooms WHERE id = $1", &[&room]).await?.is_empty();
+            Ok(Outcome::Refused(if room_is_there { Refusal::NotAllowed } else { Refusal::NoSuchRoom }))
+        }
         Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
             link.commit_sent = false;
             match link.query(FIND_NONCE, &[&room, &user, &nonce]).await?.first() {
                 Some(row) => Ok(Outcome::Duplicate { seq: id(row, 0)? }),
                 None => Err(error.into()),
             }
-        }
-        Err(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => {
-            Ok(Outcome::Refused(Refusal::NotAllowed))
         }
         Err(error) => Err(error.into()),
     }
@@ -97,24 +98,24 @@ const MANY_MESSAGES: &str = concat!(
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])
               WITH ORDINALITY AS t (room_id, user_id, nonce, content, n)
      ), judged AS (
-         SELECT i.*, r.last_seq, u.id IS NOT NULL AS has_user, e.seq AS old_seq
+         SELECT i.*, r.last_seq, u.id IS NOT NULL AS has_user, e.seq AS old_seq,
+                r.id IS NOT NULL AND u.id IS NOT NULL AND e.seq IS NULL AS is_new
          FROM item i
               LEFT JOIN rooms r ON r.id = i.room_id
               LEFT JOIN users u ON u.id = i.user_id
               LEFT JOIN events e ON e.room_id = i.room_id AND e.user_id = i.user_id AND e.nonce = i.nonce
-     ), fresh AS (
-         SELECT n, room_id, user_id, nonce, content, last_seq + row_number() OVER (PARTITION BY room_id ORDER BY n) AS seq
-         FROM judged WHERE last_seq IS NOT NULL AND has_user AND old_seq IS NULL
+     ), numbered AS (
+         SELECT *, last_seq + count(*) FILTER (WHERE is_new) OVER (PARTITION BY room_id ORDER BY n) AS seq FROM judged
      ), stored AS (
          INSERT INTO events (room_id, seq, kind, user_id, created_at, nonce, content)
-         SELECT room_id, seq, 1, user_id, $5, nonce, content FROM fresh ORDER BY room_id, seq
+         SELECT room_id, seq, 1, user_id, $5, nonce, content FROM numbered WHERE is_new
      ), grown AS (
          UPDATE rooms r SET last_seq = f.last_seq, grew_s = ",
     now_s!(),
-    "    FROM (SELECT room_id, max(seq) AS last_seq FROM fresh GROUP BY room_id) f WHERE r.id = f.room_id
+    "    FROM (SELECT room_id, max(seq) AS last_seq FROM numbered WHERE is_new GROUP BY room_id) f
+         WHERE r.id = f.room_id
      )
-     SELECT j.last_seq IS NOT NULL, j.has_user, j.old_seq, f.seq
-     FROM judged j LEFT JOIN fresh f ON f.n = j.n ORDER BY j.n"
+     SELECT last_seq IS NOT NULL, has_user, old_seq, CASE WHEN is_new THEN seq END FROM numbered ORDER BY n"
 );
 
 async fn append_messages(link: &mut Link, batch: &[Append], at: Timestamp) -> Result<Vec<Outcome>, Fault> {
