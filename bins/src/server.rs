@@ -163,10 +163,11 @@ impl Server {
                 threads::run_lane(lane, &mail, &post, clock, &node, &metrics)
             })?;
         }
+        let is_shared = stores.kind == chatroom_storage::Kind::Postgres;
         for (index, store) in stores.readers.into_iter().enumerate() {
             let (mail, post, node) = (reader_rx.clone(), post.clone(), Arc::clone(&node));
             spawn(format!("reader-{index}"), move || {
-                threads::run_reader(store, &mail, &post, clock, &node, index == 0)
+                threads::run_reader(store, &mail, &post, clock, &node, index == 0, is_shared)
             })?;
         }
         for index in 0..hashers {

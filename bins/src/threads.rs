@@ -155,13 +155,18 @@ pub fn run_reader(
     clock: Clock,
     node: &Node,
     sweeps: bool,
+    is_shared: bool,
 ) {
     let mut swept_ms = None;
+    let mut epoch = None;
     loop {
         let now = clock.now();
         if sweeps && swept_ms.is_none_or(|at| now.mono_ms >= at + SWEEP_MS) {
             for effect in sweep(store.as_mut(), now, node) {
                 post.post(effect);
+            }
+            if is_shared {
+                look_around(store.as_mut(), post, now, &mut epoch);
             }
             swept_ms = Some(now.mono_ms);
         }
@@ -230,6 +235,26 @@ pub(crate) fn sweep(store: &mut dyn Store, now: Now, node: &Node) -> Vec<Effect>
             node.health.database_is_away(now);
             Vec::new()
         }
+    }
+}
+
+/// The rooms that got events lately, from whatever node: each worker compares with what it has (DESIGN.md 7). A log that was
+/// replaced shows as another epoch of the store.
+fn look_around(store: &mut dyn Store, post: &Post, now: Now, epoch: &mut Option<Arc<str>>) {
+    match store.read(&Query::RecentRooms { within_ms: LOOK_BACK_MS }, now.timestamp()) {
+        Ok(Found::RecentRooms { store_epoch, rooms }) => {
+            if epoch.as_ref().is_some_and(|before| *before != store_epoch) {
+                // What this node holds belongs to another life of the database: only a new start forgets all of it.
+                tracing::error!(target: "chatroom::store", "the database was replaced (its epoch changed); ending");
+                std::process::exit(1);
+            }
+            *epoch = Some(store_epoch);
+            for (room, last_seq) in rooms {
+                post.post(Effect::Worker(room, WorkerMail::Head { room, last_seq }));
+            }
+        }
+        Ok(other) => unreachable!("a store answered RecentRooms with {other:?}"),
+        Err(error) => tracing::warn!(target: "chatroom::store", %error, "the rooms that grew cannot be read"),
     }
 }
 

@@ -269,6 +269,7 @@ fn settle(
 ) {
     let mut outcomes = outcomes.into_iter();
     let mut all: Vec<Outcome> = Vec::with_capacity(batch.len());
+    let mut answers = Vec::with_capacity(batch.len());
     for (index, item) in batch.into_iter().enumerate() {
         let outcome = match twins.get(&index) {
             Some(&first) => match &all[first] {
@@ -277,7 +278,7 @@ fn settle(
             },
             None => outcomes.next().expect("one outcome an append, counted above"),
         };
-        answer(&item, Ok(outcome.clone()), out);
+        answer(&item, Ok(outcome.clone()), &mut answers);
         if let Outcome::Stored { seq, at } = outcome {
             let Append { room, user, nonce, change, .. } = item.append;
             rooms.entry(room).or_default().push(Event { room, seq, user, at, kind: kind(change, nonce) });
@@ -288,6 +289,8 @@ fn settle(
         events.sort_by_key(|event| event.seq);
         out.push(Effect::Worker(room, WorkerMail::Committed { room, events }));
     }
+    // Behind the events: whoever has an answer and joins with its seq finds a worker that knows of it.
+    out.append(&mut answers);
 }
 
 fn kind(change: Change, nonce: Option<Nonce>) -> EventKind {

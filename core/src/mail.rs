@@ -178,6 +178,11 @@ pub enum WorkerMail {
         wants_presence: bool,
         patience: Patience,
     },
+    /// The room's last event, as the database has it: other nodes write, too.
+    Head {
+        room: RoomId,
+        last_seq: Seq,
+    },
     /// Who is there? Answered by `CallAnswer::Online`.
     Online {
         room: RoomId,

@@ -16,7 +16,10 @@ use std::sync::Arc;
 use crate::event::{Event, EventKind};
 use crate::frame::{Frame, FrameKind, Page};
 use crate::id::{ReactorId, RoomId, Seq, UserId};
-use crate::mail::{Caller, Effect, JoinMail, Joined, Online, Patience, ReactorMail, ReaderMail, Resume};
+use crate::mail::{
+    Caller, Effect, JoinError, JoinMail, Joined, LaneMail, Online, Patience, ReactorMail, ReaderMail, Resume,
+    Since,
+};
 use crate::store::Head;
 use crate::wire::{Change, NoResume, event_name, server as encode};
 use order::Order;
@@ -56,6 +59,9 @@ pub struct Room {
     reactors: Vec<(ReactorId, u32)>,
     /// Who waits for which store block.
     waiting: Vec<(u64, Vec<Ask>)>,
+    /// Joins with a `since` beyond the head: the store was read at a moment when its events had not come here yet, or the
+    /// log is another one. They wait for a look at the store's head.
+    ahead: Vec<JoinMail>,
     /// Whose typing was passed on lately, and when (`mono_ms`); the oldest first.
     typing: Vec<(UserId, u64)>,
     /// The presence `sync` frame, until somebody comes or goes.
@@ -87,6 +93,7 @@ impl Room {
             presence: Presence::default(),
             reactors: Vec::new(),
             waiting: Vec::new(),
+            ahead: Vec::new(),
             typing: Vec::new(),
             sync: None,
             last_page: None,
@@ -120,6 +127,7 @@ impl Room {
         self.presence.is_empty()
             && self.reactors.is_empty()
             && self.waiting.is_empty()
+            && self.ahead.is_empty()
             && now_ms >= self.used_ms + limits.idle_ms
     }
 
@@ -155,10 +163,70 @@ impl Room {
         self.recent.trim(limits.recent_events_max, limits.recent_bytes_max);
         self.last_page = None;
         self.tell(frames, out);
+        if !self.ahead.is_empty() {
+            let head = self.order.head();
+            let (come, waiting) = std::mem::take(&mut self.ahead)
+                .into_iter()
+                .partition(|join: &JoinMail| join.since.as_ref().is_none_or(|since| since.seq <= head));
+            self.ahead = waiting;
+            for join in come {
+                self.join(join, limits, now_ms, out);
+            }
+        }
     }
 
     /// A connection joins, or starts the room anew.
     pub fn handle_join(&mut self, join: JoinMail, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
+        let is_ahead = join.since.as_ref().is_some_and(|since| {
+            since.seq > self.order.head() && since.epoch.as_ref().is_none_or(|epoch| **epoch == *self.epoch)
+        });
+        if !is_ahead {
+            self.join(join, limits, now_ms, out);
+            return;
+        }
+        if self.ahead.is_empty() {
+            out.push(Effect::Lane(Some(self.id), LaneMail::Load { room: self.id, limit: 1, bytes_max: 1 }));
+        }
+        self.ahead.push(join);
+    }
+
+    /// The store's head, as the lane saw it behind every batch that it had committed, or as a look at what other nodes write
+    /// found it; `None`: it could not be read. What is missing up to there is a hole.
+    pub fn handle_looked(
+        &mut self,
+        last_seq: Option<Seq>,
+        limits: &RoomLimits,
+        now_ms: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(last_seq) = last_seq {
+            self.order.notice(last_seq, now_ms);
+        }
+        for join in std::mem::take(&mut self.ahead) {
+            match last_seq {
+                // Its events are on their way here.
+                Some(last_seq) if is_between(join.since.as_ref(), self.order.head(), last_seq) => {
+                    self.ahead.push(join)
+                }
+                Some(_) => self.join(join, limits, now_ms, out),
+                None => {
+                    let JoinMail { room, from, tag, .. } = join;
+                    let reply = Err(JoinError::Unavailable);
+                    out.push(Effect::Reactor(
+                        from.reactor,
+                        ReactorMail::Joined { conn: from.conn, room, tag, reply },
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The room's last event by the database's word: other nodes write to it, too.
+    pub fn handle_head(&mut self, last_seq: Seq, now_ms: u64) {
+        self.order.notice(last_seq, now_ms);
+    }
+
+    fn join(&mut self, join: JoinMail, limits: &RoomLimits, now_ms: u64, out: &mut Vec<Effect>) {
         self.used_ms = now_ms;
         if !join.again {
             match self.reactors.iter_mut().find(|(id, _)| *id == join.from.reactor) {
@@ -378,6 +446,11 @@ impl Room {
             ));
         }
     }
+}
+
+/// Whether a client's `since` lies behind the head and is in the store.
+fn is_between(since: Option<&Since>, head: Seq, last_seq: Seq) -> bool {
+    since.is_some_and(|since| since.seq > head && since.seq <= last_seq)
 }
 
 /// The last event of a store block.

@@ -14,6 +14,8 @@ pub struct Order {
     head: Seq,
     /// Events behind a hole; at most `Order::AHEAD_MAX`.
     ahead: BTreeMap<Seq, Event>,
+    /// The last event that is known to exist.
+    known: Seq,
     /// When the hole was noticed (`mono_ms`).
     hole_since: Option<u64>,
 }
@@ -26,7 +28,7 @@ impl Order {
 
     /// Stand behind the event `head`.
     pub fn new(head: Seq) -> Order {
-        Order { head, ahead: BTreeMap::new(), hole_since: None }
+        Order { head, ahead: BTreeMap::new(), known: head, hole_since: None }
     }
 
     pub fn head(&self) -> Seq {
@@ -38,6 +40,7 @@ impl Order {
         if event.seq <= self.head {
             return;
         }
+        self.known = self.known.max(event.seq);
         if event.seq != self.head.next() {
             if self.ahead.len() < Self::AHEAD_MAX {
                 self.ahead.insert(event.seq, event);
@@ -51,7 +54,15 @@ impl Order {
             self.head = event.seq;
             release(event);
         }
-        self.hole_since = if self.ahead.is_empty() { None } else { Some(now_ms) };
+        self.hole_since = if self.known == self.head { None } else { Some(now_ms) };
+    }
+
+    /// The store has this event: what lies between it and the head is a hole, though nothing came from behind it.
+    pub fn notice(&mut self, seq: Seq, now_ms: u64) {
+        self.known = self.known.max(seq);
+        if self.known > self.head {
+            self.hole_since.get_or_insert(now_ms);
+        }
     }
 
     /// When a hole that is open now should be read from the store (`mono_ms`).
@@ -79,6 +90,17 @@ mod tests {
         assert_eq!((out.len(), order.next_timeout()), (0, Some(60)));
         order.push(message(1, 1), 20, |event| out.push(event.seq.get()));
         assert_eq!((out, order.next_timeout()), (vec![1, 2], None));
+    }
+
+    #[test]
+    fn an_event_that_is_only_known_of_is_a_hole_until_it_comes() {
+        let mut order = Order::new(Seq::ZERO);
+        order.notice(Seq::ZERO.plus(2), 10);
+        assert_eq!(order.next_timeout(), Some(60));
+        order.push(message(1, 1), 20, |_| {});
+        assert_eq!(order.next_timeout(), Some(70));
+        order.push(message(1, 2), 30, |_| {});
+        assert_eq!(order.next_timeout(), None);
     }
 
     proptest! {

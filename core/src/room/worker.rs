@@ -78,6 +78,11 @@ impl RoomWorker {
                 }
                 self.handle_committed(room, events, now, out);
             }
+            WorkerMail::Head { room, last_seq } => {
+                if matches!(self.rooms.get(&room), Some(Entry::Loaded(_))) {
+                    self.with_room(room, now, out, |room, _, now_ms, _| room.handle_head(last_seq, now_ms));
+                }
+            }
             WorkerMail::Online { room, from, call } => {
                 let online = match self.rooms.get(&room) {
                     Some(Entry::Loaded(room)) => room.who(),
@@ -163,7 +168,8 @@ impl RoomWorker {
             | WorkerMail::Online { room, .. } => *room,
             WorkerMail::Committed { room, .. }
             | WorkerMail::Loaded { room, .. }
-            | WorkerMail::Block { room, .. } => *room,
+            | WorkerMail::Block { room, .. }
+            | WorkerMail::Head { room, .. } => *room,
         };
         match self.rooms.get_mut(&id) {
             None => {
@@ -185,7 +191,10 @@ impl RoomWorker {
                     room.handle_ask(Ask { from, tag, after, wants_presence }, patience, limits, now_ms, out);
                 }
                 WorkerMail::Committed { events, .. } => room.handle_events(events, limits, now_ms, out),
-                WorkerMail::Online { .. } | WorkerMail::Loaded { .. } | WorkerMail::Block { .. } => {
+                WorkerMail::Online { .. }
+                | WorkerMail::Loaded { .. }
+                | WorkerMail::Block { .. }
+                | WorkerMail::Head { .. } => {
                     unreachable!("answered by the worker itself")
                 }
             }),
@@ -199,6 +208,13 @@ impl RoomWorker {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
+        if matches!(self.rooms.get(&id), Some(Entry::Loaded(_))) {
+            let last_seq = head.ok().flatten().map(|head| head.room.last_seq);
+            self.with_room(id, now, out, |room, limits, now_ms, out| {
+                room.handle_looked(last_seq, limits, now_ms, out)
+            });
+            return;
+        }
         let Some(Entry::Loading(waiting)) = self.rooms.remove(&id) else { return };
         let error = match head {
             Ok(Some(head)) => {
@@ -229,7 +245,10 @@ impl RoomWorker {
                 | WorkerMail::Leave { .. }
                 | WorkerMail::Typing { .. }
                 | WorkerMail::Committed { .. } => {}
-                WorkerMail::Online { .. } | WorkerMail::Loaded { .. } | WorkerMail::Block { .. } => {}
+                WorkerMail::Online { .. }
+                | WorkerMail::Loaded { .. }
+                | WorkerMail::Block { .. }
+                | WorkerMail::Head { .. } => {}
             }
         }
     }
