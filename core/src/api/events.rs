@@ -39,11 +39,13 @@ impl StreamRequest {
 pub(super) fn show(call: Call<'_, '_>, who: Identity) -> Handled {
     let room = call.room_id()?;
     let query = EventsQuery::parse(call.request.query).map_err(Refused::invalid)?;
+    // A page has no use for the header, and yet what is no id is refused: as the document says.
+    let last_event_id = last_event_id(call.request)?;
+    let EventsQuery { after, before, limit, epoch } = query;
     if call.request.asks_for_stream() {
-        let since = since(call.request, query)?;
+        let since = last_event_id.or(after).map(|seq| Since { seq, epoch });
         return Ok(Next::Stream { identity: who, room, since });
     }
-    let EventsQuery { after, before, limit, epoch: _ } = query;
     let after = after.unwrap_or(Seq::ZERO);
     let bytes_max = call.turn.node.config.page_bytes_max;
     read(Query::Events { room, after, before, limit, bytes_max }, |found, _| {
@@ -53,16 +55,15 @@ pub(super) fn show(call: Call<'_, '_>, who: Identity) -> Handled {
     })
 }
 
-/// The header wins over the address: a browser that comes back repeats the address that it began with, and adds the id
-/// of the last event that it got.
-fn since(request: &Request<'_>, query: EventsQuery) -> Result<Option<Since>, Refused> {
-    let last: Option<Seq> = match request.last_event_id {
-        // Sent by a browser whose stream had no id yet.
-        None | Some("") => query.after,
-        Some(id) => Some(id.parse().map_err(|_| {
+/// It wins over the address: a browser that comes back repeats the address that it began with, and adds the id of the
+/// last event that it got.
+fn last_event_id(request: &Request<'_>) -> Result<Option<Seq>, Refused> {
+    match request.last_event_id {
+        // Empty: sent by a browser whose stream had no id yet.
+        None | Some("") => Ok(None),
+        Some(id) => id.parse().map(Some).map_err(|_| {
             let message = "must be the id of an event";
             Refused::invalid(vec![FieldError::new("Last-Event-ID", "invalid", message)])
-        })?),
-    };
-    Ok(last.map(|seq| Since { seq, epoch: query.epoch }))
+        }),
+    }
 }

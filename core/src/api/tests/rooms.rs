@@ -338,9 +338,11 @@ fn a_stream_begins_where_the_client_stands() {
         let refused = request.refuse(Refused::new(ErrorCode::NotFound));
         check(&refused);
     }
-    let wrong =
-        Sent { wants_stream: true, last_event_id: Some("x"), ..get("/api/v1/rooms/5/events").by(&token) };
-    assert_eq!(fields(&server.answer(&wrong)), ["Last-Event-ID"]);
+    for wants_stream in [true, false] {
+        let wrong =
+            Sent { wants_stream, last_event_id: Some("x"), ..get("/api/v1/rooms/5/events").by(&token) };
+        assert_eq!(fields(&server.answer(&wrong)), ["Last-Event-ID"]);
+    }
 }
 
 #[test]
