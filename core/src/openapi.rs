@@ -213,7 +213,8 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = Value> {
 
 fn parameter(parameter: &Parameter) -> Value {
     let schema = match parameter.value {
-        ParameterValue::Text => json!({ "type": "string" }),
+        // U+0000 is refused everywhere.
+        ParameterValue::Text => json!({ "type": "string", "pattern": "^[^\u{0}]*$" }),
         ParameterValue::Seq => {
             json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": ID_MAX })
         }

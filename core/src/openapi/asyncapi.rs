@@ -38,7 +38,7 @@ pub fn asyncapi() -> Value {
         names.iter().map(|name| json!({ "$ref": format!("#/channels/chat/messages/{name}") })).collect()
     };
     json!({
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "ChatRoom",
             "version": VERSION,

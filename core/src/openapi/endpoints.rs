@@ -216,12 +216,12 @@ pub(crate) static METRICS: Doc = Doc::new("metrics", "service", "What the server
     .errors(&[ErrorCode::NotFound]);
 
 pub(crate) static ECHO_SOCKET: Doc = Doc::new("echoSocket", "service", "Open a WebSocket that echoes")
-    .about("With `DEBUG_ECHO` only: text and binary messages of up to 16 MiB.")
+    .about("With `DEBUG_ECHO` only: text and binary messages of up to 16 MiB. It needs no token, but a bad one is refused.")
     .answers(&[
         Success::new(101, "The connection is a WebSocket from here on.", &[]),
         Success::new(426, "No handshake of a WebSocket was asked for.", &[Content::Text("text/plain")]),
     ])
-    .errors(&[ErrorCode::BadRequest, ErrorCode::NotFound]);
+    .errors(&[ErrorCode::BadRequest, ErrorCode::NotFound, ErrorCode::Unauthorized, ErrorCode::TokenExpired]);
 
 pub(crate) static ECHO: Doc = Doc::new("echo", "service", "Get a body back")
     .about("With `DEBUG_ECHO` only: any body of up to 1 MiB.")

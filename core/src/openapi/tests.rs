@@ -126,6 +126,7 @@ fn what_a_private_endpoint_takes_shows_in_its_errors() {
         )
     );
     assert_eq!(codes("/livez", "get"), BTreeSet::from([]));
+    assert!(expected("token_expired unauthorized").is_subset(&codes("/debug/echo", "get")));
     let refresh = expected("token_reused unauthorized");
     assert!(refresh.is_subset(&codes("/api/v1/auth/refresh", "post")));
     assert!(!codes("/api/v1/auth/login", "post").contains("token_reused"));
@@ -146,6 +147,8 @@ fn the_limits_of_the_contract_stand_in_the_document() {
     assert_eq!(limit("/api/v1/rooms"), (Some(1), Some(100), Some(50)));
     assert_eq!(limit("/api/v1/rooms/{id}/messages"), (Some(1), Some(200), Some(50)));
     assert_eq!(limit("/api/v1/rooms/{id}/events"), (Some(1), Some(200), Some(50)));
+    let q = &document["paths"]["/api/v1/rooms"]["get"]["parameters"][2];
+    assert_eq!((&q["name"], &q["schema"]["pattern"]), (&json!("q"), &json!("^[^\0]*$")));
     let schemas = &document["components"]["schemas"];
     for (name, min, max) in
         [("Username", 3, 32), ("RoomName", 1, 64), ("Topic", 0, 256), ("Content", 1, 4000), ("Nonce", 1, 64)]
