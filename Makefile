@@ -73,3 +73,18 @@ bench-storm: build
 
 bench-micro:
 	$(CARGO) bench --locked -p chatroom-benches
+
+# Foreign suites: Autobahn's 517 cases, Redocly, AsyncAPI's parser, Schemathesis. The quick form is part of `make test`.
+.PHONY: conformance conformance-quick clean-conformance
+test: conformance-quick
+clean: clean-conformance
+
+conformance: build
+	scripts/conformance
+
+conformance-quick: build
+	scripts/conformance quick
+
+clean-conformance:
+	rm -rf tests/conformance/autobahn/.work tests/conformance/documents/.work tests/conformance/documents/.venv
+	rm -rf tests/conformance/documents/node_modules
