@@ -11,7 +11,8 @@ use crate::http1::{Framing, Head, Method, Version, is_token_byte};
 pub struct Upgrade<'a> {
     /// The subprotocols that the client offers, in its order of preference.
     pub protocols: Vec<&'a str>,
-    /// permessage-deflate, when the client offers it in a form that can be met. Set to `None` to decline it.
+    /// permessage-deflate, when the client offers it in a form that can be met. Set to `None` to decline it. The decoder
+    /// is to know that it is there; what is sent compressed is for [`Deflate::may_compress`] to say, message by message.
     pub deflate: Option<Deflate>,
     accept: String,
 }
