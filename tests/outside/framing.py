@@ -82,36 +82,42 @@ class Parser:
         self._parts, self._opcode, self._compressed = [], None, False
 
     def feed(self, data):
-        """Yields (opcode, payload, compressed) for each message or control frame that is complete."""
+        """A list of (opcode, payload, compressed) for each message or control frame that is complete."""
         self.buffer += data
-        while (found := self._next()) is not None:
-            fin, rsv, opcode, payload = found
-            yield from self._message(fin, rsv, opcode, payload)
+        messages, at = [], 0
+        while (found := self._next(at)) is not None:
+            first, payload, at = found
+            if first == 0x81 and self._opcode is None:
+                messages.append((TEXT, payload, False))
+            else:
+                messages += self._message(bool(first & 0x80), first >> 4 & 7, first & 15, payload)
+        del self.buffer[:at]
+        return messages
 
-    def _next(self):
+    def _next(self, at):
+        """(first byte, payload, where the next frame begins) of the frame at `at`, when it is whole."""
         buf = self.buffer
-        if len(buf) < 2:
+        if len(buf) < at + 2:
             return None
-        first, second = buf[0], buf[1]
-        if second & 0x80:
+        first, size, start = buf[at], buf[at + 1], at + 2
+        if size & 0x80:
             raise ProtocolError("a server must not mask")
-        size, at = second & 0x7F, 2
         if size == 126:
-            if len(buf) < 4:
+            if len(buf) < at + 4:
                 return None
-            size, at = struct.unpack_from(">H", buf, 2)[0], 4
+            size, start = struct.unpack_from(">H", buf, start)[0], at + 4
             _require(size >= 126, "a length that is not minimal")
         elif size == 127:
-            if len(buf) < 10:
+            if len(buf) < at + 10:
                 return None
-            size, at = struct.unpack_from(">Q", buf, 2)[0], 10
+            size, start = struct.unpack_from(">Q", buf, start)[0], at + 10
             _require(size >= 65536, "a length that is not minimal")
-        _require(size <= self.max_bytes, f"a frame of {size} bytes")
-        if len(buf) < at + size:
+        if size > self.max_bytes:
+            raise ProtocolError(f"a frame of {size} bytes")
+        end = start + size
+        if len(buf) < end:
             return None
-        payload = bytes(buf[at : at + size])
-        del buf[: at + size]
-        return bool(first & 0x80), first >> 4 & 7, first & 15, payload
+        return first, bytes(buf[start:end]), end
 
     def _message(self, fin, rsv, opcode, payload):
         if opcode >= 8:

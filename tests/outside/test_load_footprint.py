@@ -37,7 +37,7 @@ async def test_2000_clients_cost_5_percent_of_a_core_and_2_mib(start_server):
     rests. Full state: the 2,000 are joined, have taken their messages, one a second for 15 s, and VmRSS rests again.
     Processor time: utime + stime of /proc/PID/stat over those 15 s.
     """
-    swarm.allow_files(2 * CLIENTS)
+    swarm.allow_files(CLIENTS)
     server = start_server()
     owner = register(server)
     people = swarm.people_for(server, CLIENTS)
