@@ -13,7 +13,7 @@ use chatroom_core::view::Framing;
 
 use crate::reactor::http::Http;
 use crate::stream::Stream;
-use crate::websocket::Decoder;
+use crate::websocket::{Decoder, Deflate};
 
 pub(crate) struct Connection<S> {
     pub(crate) stream: S,
@@ -67,7 +67,7 @@ pub(crate) struct Unread {
 /// `/debug/echo`.
 pub(crate) struct Echo {
     pub(crate) decoder: Decoder,
-    pub(crate) deflate: bool,
+    pub(crate) deflate: Option<Deflate>,
     pub(crate) last_ms: u64,
 }
 
@@ -221,13 +221,8 @@ impl Outbox {
 }
 
 impl Chat {
-    pub(crate) fn new(session: Session, framing: Framing) -> Chat {
-        Chat {
-            session,
-            decoder: Decoder::new(framing == Framing::Deflated),
-            framing,
-            stream: None,
-            unread: None,
-        }
+    /// `deflate`: the client may send deflated messages.
+    pub(crate) fn new(session: Session, framing: Framing, deflate: bool) -> Chat {
+        Chat { session, decoder: Decoder::new(deflate), framing, stream: None, unread: None }
     }
 }

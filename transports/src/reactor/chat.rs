@@ -275,13 +275,13 @@ impl<S: Stream> Reactor<S> {
                             &mut answer,
                             OpCode::Data(Data::Text),
                             text.as_bytes(),
-                            *deflate,
+                            deflate.is_some_and(|deflate| deflate.may_compress(text.len())),
                         ),
                         Some(Event::Binary(binary)) => self.framer.append_message(
                             &mut answer,
                             OpCode::Data(Data::Binary),
                             &binary,
-                            *deflate,
+                            deflate.is_some_and(|deflate| deflate.may_compress(binary.len())),
                         ),
                         Some(Event::Ping(payload)) => {
                             answer.extend_from_slice(&frame(OpCode::Control(Control::Pong), &payload))

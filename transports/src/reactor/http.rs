@@ -416,7 +416,7 @@ impl<S: Stream> Reactor<S> {
         out: &mut Vec<Effect>,
     ) {
         let limits = self.head_limits();
-        let deflate = self.node.config.deflate;
+        let may_deflate = self.node.config.deflate;
         let user_connections = self.node.user_connections_max();
         let Some(http) = self.http(conn) else { return };
         let head = parse_again(&http.buffer, head_bytes, &limits);
@@ -428,7 +428,7 @@ impl<S: Stream> Reactor<S> {
                 return;
             }
         };
-        if !deflate {
+        if !may_deflate {
             handshake.deflate = None;
         }
         let identity = match &request.socket {
@@ -455,7 +455,10 @@ impl<S: Stream> Reactor<S> {
             }
         }
         bytes.extend_from_slice(b"\r\n\r\n");
-        let framing = if handshake.deflate.is_some() { Framing::Deflated } else { Framing::Plain };
+        let deflate = handshake.deflate;
+        // Room frames are deflated once for all, with the full window: who asked for a smaller one gets them plain.
+        let shares_deflated = deflate.is_some_and(|deflate| deflate.may_compress(usize::MAX));
+        let framing = if shares_deflated { Framing::Deflated } else { Framing::Plain };
         let Some(connection) = self.slots.get(conn) else { return };
         let State::Http(http) = &mut connection.state else { return };
         let rest = http.buffer.split_off(head_bytes);
@@ -468,14 +471,14 @@ impl<S: Stream> Reactor<S> {
                     since: socket.since.clone(),
                     visible_heartbeat: socket.visible_heartbeat,
                 };
-                connection.state = State::Chat(Box::new(Chat::new(Session::unopened(now), framing)));
+                connection.state =
+                    State::Chat(Box::new(Chat::new(Session::unopened(now), framing, deflate.is_some())));
                 self.with_session(conn, now, out, |session, cx| *session = Session::open(opening, cx));
                 self.chat_bytes(conn, &mut rest.into_boxed_slice(), now, out);
             }
             Socket::Echo => {
-                let deflate = framing == Framing::Deflated;
                 connection.state = State::Echo(Box::new(Echo {
-                    decoder: Decoder::new(deflate),
+                    decoder: Decoder::new(deflate.is_some()),
                     deflate,
                     last_ms: now.mono_ms,
                 }));
@@ -503,7 +506,7 @@ impl<S: Stream> Reactor<S> {
             return;
         }
         let (room, since) = (request.room, request.since.clone());
-        let mut chat = Chat::new(Session::open_stream(identity, now), Framing::Sse);
+        let mut chat = Chat::new(Session::open_stream(identity, now), Framing::Sse, false);
         chat.stream = Some(request);
         let Some(connection) = self.slots.get(conn) else { return };
         connection.state = State::Chat(Box::new(chat));
