@@ -239,7 +239,7 @@ settings! {
     /// Newest frames of a room that a reactor keeps for its members.
     "VIEW_FRAMES_MAX", view_frames_max: usize = Preset::Text("1024"), must(integer(16..=1_000_000));
     /// Bytes of the newest frames of a room that a reactor keeps for its members.
-    "VIEW_BYTES_MAX", view_bytes_max: usize = Preset::Text("1MiB"), must(bytes(64 << 10, 1 << 30));
+    "VIEW_BYTES_MAX", view_bytes_max: usize = Preset::Text("256KiB"), must(bytes(64 << 10, 1 << 30));
     /// Questions of one reactor to room workers about what connections have missed, that may wait at once.
     "CATCH_UP_MAX", catch_up_max: usize = Preset::Text("8"), must(integer(1..=1_024));
     /// Bytes that the system keeps for a connection to send.
