@@ -10,7 +10,7 @@ run: build
 	./target/release/chatroom
 
 build: web/dist/.built
-	$(CARGO) build --release --workspace --locked
+	$(CARGO) build --release --locked -p chatroom
 
 # Everything that can be shown on one machine: real databases, real browsers, the program from outside.
 test: tools check build store-tests outside e2e
