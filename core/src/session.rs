@@ -392,14 +392,13 @@ impl Session {
         match frame {
             _ if self.who.is_none() => false,
             ClientFrame::Join { rooms, .. } => rooms.iter().any(|room| joining(room.room)),
-            ClientFrame::Leave { room, .. } => joining(*room),
-            ClientFrame::Auth { .. }
-            | ClientFrame::Message { .. }
-            | ClientFrame::Edit { .. }
-            | ClientFrame::Delete { .. }
-            | ClientFrame::Typing { .. }
-            | ClientFrame::Ping { .. }
-            | ClientFrame::Pong => false,
+            // A message that is committed before its sender is a member would never come back to it.
+            ClientFrame::Leave { room, .. }
+            | ClientFrame::Message { room, .. }
+            | ClientFrame::Edit { room, .. }
+            | ClientFrame::Delete { room, .. }
+            | ClientFrame::Typing { room, .. } => joining(*room),
+            ClientFrame::Auth { .. } | ClientFrame::Ping { .. } | ClientFrame::Pong => false,
         }
     }
 
