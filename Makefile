@@ -3,8 +3,9 @@
 CARGO ?= cargo
 WEB_SOURCES := $(shell find web/src web/sdk web/public web/index.html web/vite.config.ts -type f -not -path '*/node_modules/*' 2>/dev/null)
 export CHATROOM_BIN := $(CURDIR)/target/release/chatroom
+ON_POSTGRES := test_rest_messages.py test_rest_rooms.py test_socket.py test_kill.py
 
-.PHONY: run build test check web-check outside e2e store-tests tools fmt clean bench
+.PHONY: run build test check web-check outside outside-postgres e2e store-tests tools fmt clean bench
 
 run: build
 	./target/release/chatroom
@@ -13,7 +14,7 @@ build: web/dist/.built
 	$(CARGO) build --release --locked -p chatroom
 
 # Everything that can be shown on one machine: real databases, real browsers, the program from outside.
-test: tools check build store-tests outside e2e
+test: tools check build store-tests outside outside-postgres e2e
 
 # The quick half: formatting, lints, unit tests, dependencies, the web code.
 check: web/dist/.built web-check
@@ -34,6 +35,10 @@ store-tests:
 # The program as a process, by PROTOCOL's word alone.
 outside: build
 	tests/outside/run
+
+# The heart of the same on PostgreSQL.
+outside-postgres: build
+	scripts/with-postgres sh -c 'CHATROOM_TEST_DSN="$$CHATROOM_TEST_POSTGRES" tests/outside/run -m quick $(ON_POSTGRES)'
 
 e2e: build web/node_modules/.installed
 	cd web && npm run e2e
