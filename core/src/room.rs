@@ -343,10 +343,8 @@ impl Room {
     }
 
     pub fn handle_timeout(&mut self, now_ms: u64, out: &mut Vec<Effect>) {
-        let mut told = Vec::new();
-        self.presence.handle_timeout(now_ms, &mut told);
-        for told in &told {
-            self.tell_presence(told, out);
+        while let Some(told) = self.presence.handle_timeout(now_ms) {
+            self.tell_presence(&told, out);
         }
         if self.order.next_timeout().is_some_and(|due| due <= now_ms) {
             self.order.asked(now_ms);

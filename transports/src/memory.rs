@@ -191,7 +191,16 @@ impl Stream for MemoryStream {
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = self.net.transfer(buffer.len());
-        self.pipe.borrow_mut().to_server.read(&mut buffer[..most]).map(|(n, _)| n)
+        let mut pipe = self.pipe.borrow_mut();
+        let read = pipe.to_server.read(&mut buffer[..most]).map(|(n, _)| n)?;
+        // A short read means "empty until the edge", also where only `transfer_max` made it short.
+        let edge = read < buffer.len() && read > 0 && pipe.to_server.is_readable();
+        let token = pipe.token;
+        drop(pipe);
+        if edge {
+            self.net.edge(token, true, false);
+        }
+        Ok(read)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -199,7 +199,7 @@ impl<S: Stream> Reactor<S> {
             ReactorMail::Joined { conn, room, tag, reply } => {
                 self.handle_joined(conn, room, tag, reply, now, out)
             }
-            ReactorMail::Page { conn, room, tag, page } => self.handle_page(conn, room, tag, page),
+            ReactorMail::Page { conn, room, tag, page } => self.handle_page(conn, room, tag, page, out),
             ReactorMail::RoomReplaced { room } => self.handle_replaced(room, now, out),
             ReactorMail::Answered { conn, call, answer } => {
                 self.handle_answered(conn, call, answer, now, out)
@@ -231,6 +231,7 @@ impl<S: Stream> Reactor<S> {
             }
             Effect::Lane(_, LaneMail::Append { from, ticket, .. }) => {
                 self.with_session(from.conn, now, out, |session, cx| session.handle_overload(ticket, cx));
+                self.close_if_drained(from.conn, now, out);
             }
             Effect::Worker(room, WorkerMail::Join(join)) => {
                 let asked = self.joining(join.from.conn, room, join.tag);
@@ -354,15 +355,14 @@ impl<S: Stream> Reactor<S> {
             return;
         }
         let Some(connection) = self.slots.get(conn) else { return };
-        if connection.blocked {
+        let (blocked, readable) = (connection.blocked, connection.readable);
+        let unread = connection.chat().and_then(|chat| chat.unread.as_ref());
+        // A message that waits for the answer to a join goes on with that answer, and all behind it too.
+        let waits = unread.is_some_and(|unread| unread.text.is_some());
+        let more = !waits && (unread.is_some() || readable);
+        if blocked {
             self.note_deadline(slot, now);
         }
-        let more = self.slots.get(conn).is_some_and(|connection| {
-            connection.readable
-                || connection
-                    .chat()
-                    .is_some_and(|chat| chat.unread.as_ref().is_some_and(|unread| unread.text.is_none()))
-        });
         if more && self.takes_frames(conn) && self.wants_bytes(conn) {
             self.activate(slot);
         }

@@ -80,6 +80,10 @@ pub struct World {
     rng: ChaCha8Rng,
     /// `None`: the node is down.
     nodes: Vec<Option<Machine>>,
+    /// Wires of nodes that are no more: what they sent still arrives.
+    orphans: Vec<MemoryNet>,
+    /// How often each node was started.
+    lives: Vec<u64>,
     ready: Vec<(usize, Who)>,
     found: Vec<Who>,
     /// Turns taken, and how many of them since the clock last moved.
@@ -104,6 +108,8 @@ impl World {
             disk,
             rng,
             nodes: (0..size.nodes).map(|_| None).collect(),
+            orphans: Vec::new(),
+            lives: vec![0; size.nodes],
             size,
             ready: Vec::new(),
             found: Vec::new(),
@@ -130,10 +136,12 @@ impl World {
         assert!(self.nodes[index].is_none(), "node {index} runs already");
         let machine = self.build();
         self.nodes[index] = Some(machine);
+        self.lives[index] += 1;
     }
 
     /// `kill -9`: all memory is lost, all connections end.
     pub fn crash(&mut self, index: usize) {
+        self.orphans.extend(self.nets(index));
         self.nodes[index] = None;
     }
 
@@ -146,6 +154,11 @@ impl World {
             // The real thing waits for a place. Here it comes later, with the caller's next try.
             let _ = machine.post.try_post(drain);
         }
+    }
+
+    /// Which of the node's lives this is; when it is down, none.
+    pub fn life(&self, index: usize) -> u64 {
+        if self.is_up(index) { self.lives[index] } else { 0 }
     }
 
     pub fn is_up(&self, index: usize) -> bool {
@@ -195,10 +208,11 @@ impl World {
         self.turns_at_once += 1;
         assert!(self.turns_at_once < TURNS_AT_ONCE_MAX, "somebody spins: {:?}", self.ready);
         let (index, who) = self.ready[self.rng.index(self.ready.len())];
+        tracing::trace!(target: "sim", "{who:?} of node {index}");
         if let Some(machine) = &mut self.nodes[index] {
             machine.step(who, self.now, &mut self.rng);
             if machine.reactors.iter().all(ReactorActor::has_ended) {
-                self.nodes[index] = None;
+                self.crash(index);
             }
         }
         true
@@ -211,7 +225,8 @@ impl World {
 
     /// When somebody has something to do next (`mono_ms`).
     pub fn next_timeout(&self) -> Option<u64> {
-        self.nodes.iter().flatten().filter_map(|machine| machine.next_timeout(self.now)).min()
+        let orphans = self.orphans.iter().filter_map(MemoryNet::next_timeout);
+        self.nodes.iter().flatten().filter_map(|machine| machine.next_timeout(self.now)).chain(orphans).min()
     }
 
     /// Move the clock to this time, or less far where something falls due before. It moves by a millisecond at least.
@@ -219,10 +234,11 @@ impl World {
         let next = self.next_timeout().unwrap_or(until_ms).min(until_ms).max(self.now.mono_ms + 1);
         self.now = self.now.plus_ms(next - self.now.mono_ms);
         self.turns_at_once = 0;
-        for machine in self.nodes.iter().flatten() {
-            for actor in &machine.reactors {
-                actor.net.advance(next);
-            }
+        tracing::trace!(target: "sim", "it is {next} ms");
+        let living =
+            self.nodes.iter().flatten().flat_map(|machine| &machine.reactors).map(|actor| &actor.net);
+        for net in living.chain(&self.orphans) {
+            net.advance(next);
         }
     }
 

@@ -105,8 +105,9 @@ impl Presence {
         }
     }
 
-    /// What is due by now.
-    pub fn handle_timeout(&mut self, now_ms: u64, told: &mut Vec<Told>) {
+    /// The next thing that is due by now; to be called until there is none, so that what is told of each leave is how it is
+    /// then.
+    pub fn handle_timeout(&mut self, now_ms: u64) -> Option<Told> {
         while let Some(&(at, user)) = self.leaving.front() {
             if at > now_ms {
                 break;
@@ -116,21 +117,22 @@ impl Presence {
                 && let Some(present) = self.users.remove(&user)
             {
                 if !self.counted {
-                    told.push(Told::Left(present.user));
-                } else if self.users.len() < Self::NAMED_AGAIN {
+                    return Some(Told::Left(present.user));
+                }
+                if self.users.len() < Self::NAMED_AGAIN {
                     self.counted = false;
                     self.count_due = None;
-                    told.push(Told::Sync);
-                } else {
-                    self.count_changed(now_ms);
+                    return Some(Told::Sync);
                 }
+                self.count_changed(now_ms);
             }
         }
         if self.count_due.is_some_and(|due| due <= now_ms) {
             self.count_due = None;
             self.count_told_ms = now_ms;
-            told.push(Told::Count);
+            return Some(Told::Count);
         }
+        None
     }
 
     fn count_changed(&mut self, now_ms: u64) {
@@ -146,9 +148,7 @@ mod tests {
     use crate::room::tests::user;
 
     fn timeouts(presence: &mut Presence, now_ms: u64) -> Vec<Told> {
-        let mut told = Vec::new();
-        presence.handle_timeout(now_ms, &mut told);
-        told
+        std::iter::from_fn(|| presence.handle_timeout(now_ms)).collect()
     }
 
     #[test]

@@ -415,6 +415,12 @@ impl<S: Stream> Reactor<S> {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
+        if self.draining {
+            // Its `bye` is said already, to all who were here.
+            let answer = request.refuse(Refused::unavailable());
+            self.write_answer(conn, head_bytes, *answer, now, out);
+            return;
+        }
         let limits = self.head_limits();
         let may_deflate = self.node.config.deflate;
         let user_connections = self.node.user_connections_max();
@@ -498,6 +504,11 @@ impl<S: Stream> Reactor<S> {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
+        if self.draining {
+            let answer = request.refuse(Refused::unavailable());
+            self.write_answer(conn, head_bytes, *answer, now, out);
+            return;
+        }
         let identity = request.identity.clone();
         if !identity.record.try_connect(self.node.user_connections_max()) {
             let answer = request

@@ -281,8 +281,15 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// The worker's answer to an ask.
-    pub(super) fn handle_page(&mut self, conn: ConnId, room: RoomId, tag: u32, page: Arc<Page>) {
-        self.ask_ended();
+    pub(super) fn handle_page(
+        &mut self,
+        conn: ConnId,
+        room: RoomId,
+        tag: u32,
+        page: Arc<Page>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.ask_ended(out);
         let Some(profile) = self
             .catch_up(conn, room)
             .filter(|catch_up| catch_up.stand == Stand::Asked(tag))
@@ -313,29 +320,51 @@ impl<S: Stream> Reactor<S> {
         self.activate(conn.slot);
     }
 
-    /// One ask fewer is with the workers: a connection that waits may make its own.
-    fn ask_ended(&mut self) {
+    /// One ask fewer is with the workers: those that wait may make theirs.
+    fn ask_ended(&mut self, out: &mut Vec<Effect>) {
         self.asks_in_flight = self.asks_in_flight.saturating_sub(1);
-        while let Some((conn, room)) = self.asks_waiting.pop_front() {
-            if let Some(catch_up) = self.catch_up(conn, room)
-                && catch_up.stand == Stand::Queued
-            {
-                catch_up.stand = Stand::Behind;
-                self.activate(conn.slot);
-                return;
+        self.ask_on(out);
+    }
+
+    /// Make the asks that wait, as many as may be in flight: whether their sockets take anything now or not, since the place is
+    /// theirs only now.
+    pub(super) fn ask_on(&mut self, out: &mut Vec<Effect>) {
+        while self.asks_in_flight < self.limits.asks_max
+            && let Some((conn, room)) = self.asks_waiting.pop_front()
+        {
+            if self.catch_up(conn, room).is_some_and(|catch_up| catch_up.stand == Stand::Queued) {
+                self.ask_worker(conn, room, out);
             }
         }
     }
 
+    /// Ask the room's worker for what a connection has missed.
+    fn ask_worker(&mut self, conn: ConnId, room: RoomId, out: &mut Vec<Effect>) {
+        self.next_tag = self.next_tag.wrapping_add(1);
+        let (tag, from) = (self.next_tag, self.caller(conn));
+        let Some(chat) = self.slots.get(conn).and_then(Connection::chat) else { return };
+        let patience = if chat.framing == Framing::Sse { Patience::Endless } else { Patience::Replay };
+        let Some(At::CatchingUp(catch_up)) =
+            chat.session.membership_mut(room).map(|membership| &mut membership.at)
+        else {
+            return;
+        };
+        catch_up.stand = Stand::Asked(tag);
+        let (after, wants_presence) = (catch_up.after, catch_up.profile.presence());
+        self.asks_in_flight += 1;
+        out.push(Effect::Worker(room, WorkerMail::Ask { room, from, tag, after, wants_presence, patience }));
+    }
+
     /// An ask found the worker's mailbox full: it is made again.
     pub(super) fn ask_refused(&mut self, conn: ConnId, room: RoomId, tag: u32) {
-        self.ask_ended();
+        self.asks_in_flight = self.asks_in_flight.saturating_sub(1);
         if let Some(catch_up) = self.catch_up(conn, room)
             && catch_up.stand == Stand::Asked(tag)
         {
             catch_up.stand = Stand::Behind;
-            self.later.push(conn);
         }
+        // Also where it is gone: those that wait behind it go on then.
+        self.later.push(conn);
     }
 
     /// Frames of a room, from its worker.
@@ -597,22 +626,9 @@ impl<S: Stream> Reactor<S> {
                                 // Goes on when an answer to another ask makes room.
                                 catch_up.stand = Stand::Queued;
                                 self.asks_waiting.push_back((conn, room));
-                                break;
+                            } else {
+                                self.ask_worker(conn, room, out);
                             }
-                            self.asks_in_flight += 1;
-                            self.next_tag = self.next_tag.wrapping_add(1);
-                            catch_up.stand = Stand::Asked(self.next_tag);
-                            let patience =
-                                if framing == Framing::Sse { Patience::Endless } else { Patience::Replay };
-                            let ask = WorkerMail::Ask {
-                                room,
-                                from: chatroom_core::mail::Caller { reactor: self.id, conn },
-                                tag: self.next_tag,
-                                after: catch_up.after,
-                                wants_presence: catch_up.profile.presence(),
-                                patience,
-                            };
-                            out.push(Effect::Worker(room, ask));
                             break;
                         }
                         Stand::Queued | Stand::Asked(_) => break,

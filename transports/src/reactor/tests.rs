@@ -1,6 +1,7 @@
 //! A reactor on memory and virtual time. Its lanes, workers and readers are the tests themselves, which look at what it
 //! wants of them and answer by mail.
 
+mod chat;
 mod client;
 mod rooms;
 mod time;
@@ -13,11 +14,14 @@ use chatroom_core::config::{Config, Inputs};
 use chatroom_core::event::User;
 use chatroom_core::frame::{Frame, FrameKind, Page};
 use chatroom_core::id::{ReactorId, RoomId, Seq, SessionId, UserId};
-use chatroom_core::mail::{Effect, JoinMail, Joined, LaneMail, ReactorMail, Resume, WorkerMail};
+use chatroom_core::mail::{
+    CallAnswer, Effect, JoinMail, Joined, LaneMail, ReactorMail, ReaderMail, Resume, WorkerMail,
+};
 use chatroom_core::node::Node;
 use chatroom_core::origin::OriginRules;
-use chatroom_core::text::Username;
-use chatroom_core::time::Now;
+use chatroom_core::store::{Found, Query, RoomRow};
+use chatroom_core::text::{RoomName, Username};
+use chatroom_core::time::{Now, Timestamp};
 use chatroom_core::token::Keys;
 use mio::Token;
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +32,7 @@ use crate::assets::{Asset, Assets};
 use crate::http1::Encoding;
 use crate::memory::{MemoryListener, MemoryNet, MemoryStream};
 use crate::stream::Listener;
-use client::Client;
+use client::{Client, Got, handshake};
 
 /// A reactor with its wire and its clock.
 struct Rig {
@@ -110,6 +114,8 @@ impl Rig {
             for effect in std::mem::take(out) {
                 if (self.is_full)(&effect) {
                     self.reactor.handle_undelivered(effect, self.now, out);
+                } else if let Some(answer) = room_lookup(&effect) {
+                    self.reactor.handle_mail(answer, self.now, out);
                 } else {
                     self.wanted.push(effect);
                 }
@@ -237,6 +243,24 @@ impl Rig {
     fn post_frames(&mut self, frames: Vec<Arc<Frame>>) {
         self.mail(ReactorMail::Frames { room: room(ROOM), frames: frames.into() });
     }
+}
+
+/// The answer to a look-up of a room, which is there.
+fn room_lookup(effect: &Effect) -> Option<ReactorMail> {
+    let Effect::Reader(ReaderMail::Query { from, call, query: Query::Room { room }, .. }) = effect else {
+        return None;
+    };
+    let row = RoomRow {
+        id: *room,
+        name: RoomName::parse("hall").unwrap(),
+        topic: None,
+        created_by: user(1).id,
+        created_at: Timestamp::from_ms(0),
+        epoch: "e-1".into(),
+        last_seq: Seq::ZERO,
+    };
+    let answer = CallAnswer::Found(Ok(Found::Room(Some(row))));
+    Some(ReactorMail::Answered { conn: from.conn, call: *call, answer })
 }
 
 fn event(seq: u64, content: &str) -> Arc<Frame> {

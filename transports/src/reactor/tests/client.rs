@@ -35,13 +35,19 @@ impl Client {
         rig.settle();
     }
 
+    /// Send bytes as the wire takes them.
+    pub(super) fn send_in_parts(&mut self, rig: &mut Rig, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.wire.send(rest).unwrap();
+            rest = &rest[taken..];
+            rig.settle();
+        }
+    }
+
     /// A handshake, through to the end of its answer.
     pub(super) fn upgrade(&mut self, rig: &mut Rig, query: &str) {
-        let head = format!(
-            "GET /ws?{query} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        self.send_bytes(rig, head.as_bytes());
+        self.send_bytes(rig, handshake(query).as_bytes());
         let answer = self.head(rig);
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
@@ -78,6 +84,11 @@ impl Client {
     /// All frames that come, to the last.
     pub(super) fn frames(&mut self, rig: &mut Rig) -> Vec<Got> {
         self.receive(rig, usize::MAX);
+        self.whole_frames()
+    }
+
+    /// The frames that have come whole.
+    pub(super) fn whole_frames(&mut self) -> Vec<Got> {
         std::iter::from_fn(|| self.next_frame()).collect()
     }
 
@@ -92,7 +103,7 @@ impl Client {
         self.frames(rig).into_iter().map(name).collect()
     }
 
-    /// The seqs of the events that come; `gap` frames as negative seqs of their ends.
+    /// The seqs of the events that come, and of `joined`.
     pub(super) fn seqs(&mut self, rig: &mut Rig) -> Vec<u64> {
         let seq = |got| match got {
             Got::Text(json) => json["seq"].as_u64(),
@@ -125,6 +136,14 @@ impl Client {
             other => panic!("a frame that begins with {other:#x}"),
         })
     }
+}
+
+/// The request of a WebSocket handshake.
+pub(super) fn handshake(query: &str) -> String {
+    format!(
+        "GET /ws?{query} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
 }
 
 /// A masked frame of at most 65,535 bytes.

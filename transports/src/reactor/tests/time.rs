@@ -1,6 +1,5 @@
 //! What falls due, and when.
 
-use super::client::masked;
 use super::*;
 
 /// The time until a condition holds, which it must within `max_ms`; the reactor's wheel has ticks of 128 ms.
