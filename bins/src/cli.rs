@@ -1,10 +1,12 @@
 //! The command line: what is asked for, and how it ends. Exit status 0: done, 1: failed, 2: wrong use or configuration.
 
+mod data;
 mod health;
 mod serve;
 mod user;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chatroom_core::config::{Config, ConfigError, Dsn};
@@ -40,6 +42,40 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the SQLite database into a new file, while it is served.
+    Backup {
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a backup in the place of a database that is not there. Clients load rooms anew: every epoch changes.
+    Restore {
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move a SQLite database into an empty PostgreSQL one, with all ids and seqs. Nobody may serve either meanwhile.
+    MigrateStore {
+        /// sqlite://PATH
+        from: String,
+        /// postgres://…
+        to: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read accounts, rooms and messages from lines of JSON (docs/import.md).
+    Import {
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The rooms and what is in them.
+    #[command(subcommand)]
+    Room(data::Room),
     /// Ask the server of this configuration whether it is well.
     Health,
     /// Accounts and their sessions.
@@ -88,6 +124,11 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::serve(),
         Command::CheckConfig { json } => check_config(json),
         Command::Migrate { dry_run, json } => migrate(dry_run, json),
+        Command::Backup { file, json } => data::backup(&file, json),
+        Command::Restore { file, json } => data::restore(&file, json),
+        Command::MigrateStore { from, to, json } => data::migrate_store(&from, &to, json),
+        Command::Import { file, json } => data::import(&file, json),
+        Command::Room(command) => data::room(command),
         Command::Health => health::health(),
         Command::User(command) => user::run(command),
     };

@@ -13,7 +13,9 @@ use chatroom_core::store::Store;
 use chatroom_core::time::Timestamp;
 use data_encoding::BASE32_NOPAD;
 
+mod backup;
 mod dsn;
+mod exchange;
 mod memory;
 pub mod migrate;
 mod number;
@@ -22,7 +24,9 @@ mod postgres;
 mod rules;
 mod sqlite;
 
+pub use backup::{Counts, backup, renew_epochs, restore};
 pub use dsn::Dsn;
+pub use exchange::{ExportReport, ImportReport, Problem, export, import};
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
@@ -142,6 +146,24 @@ fn open_sqlite(path: &Path, options: &Options, now: Timestamp) -> Result<Stores,
     Ok(Stores { writers, readers, kind: Kind::Sqlite, guard })
 }
 
+/// Moves a SQLite database into an empty PostgreSQL one, ids, seqs and epochs included, and verifies the copy. It goes on where
+/// an interrupted one stopped. Nobody may serve either database meanwhile.
+pub fn migrate_store(
+    from: &Dsn,
+    to: &Dsn,
+    options: &Options,
+    now: Timestamp,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Counts, ToolError> {
+    #[cfg(feature = "postgres")]
+    return postgres::transfer::transfer(from, to, options, now, progress);
+    #[cfg(not(feature = "postgres"))]
+    {
+        let _ = (from, to, options, now, progress);
+        Err(without_postgres().into())
+    }
+}
+
 #[cfg(not(feature = "postgres"))]
 fn without_postgres() -> OpenError {
     OpenError::Dsn(
@@ -177,6 +199,31 @@ pub enum OpenError {
     /// Nobody answers; trying later may help.
     #[error("the database {0}")]
     Unreachable(String),
+}
+
+/// How far a tool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is doing.
+    pub what: &'static str,
+    /// What of it is done.
+    pub done: u64,
+    /// What there is to do, as far as it is known.
+    pub total: u64,
+}
+
+/// Why a tool did not do what it was asked to: one line that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ToolError {
+    /// It was asked for something that it does not do; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// A database could not be opened; nothing was changed.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It went wrong on the way.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// A store's part of the epoch of its rooms: 80 random bits, which no other store and no other life of this one has.

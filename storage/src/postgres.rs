@@ -5,14 +5,18 @@
 //! harmless. The connection is opened again by the next call, not more often than a growing pause allows.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chatroom_core::event::User;
+use chatroom_core::id::RoomId;
 use chatroom_core::store::{Append, Command, Found, Outcome, Query, Refusal, Store, StoreError, Written};
 use chatroom_core::time::Timestamp;
 use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 
 use crate::OpenError;
+use crate::exchange::{Imported, Importer, NewRoom, NewUser};
 use link::{Link, LinkError};
 use target::Target;
 
@@ -24,6 +28,7 @@ mod rooms;
 pub(crate) mod schema;
 mod target;
 mod tls;
+pub(crate) mod transfer;
 
 /// One connection to a PostgreSQL database.
 pub struct PostgresStore {
@@ -128,6 +133,43 @@ impl PostgresStore {
             }
         }
         Ok(outcomes)
+    }
+}
+
+/// Each call is one transaction.
+impl Importer for PostgresStore {
+    fn import_users(&mut self, users: &[NewUser]) -> Result<Vec<Imported<Arc<User>>>, StoreError> {
+        let imported = self.call_writing(async |link| {
+            link.batch("BEGIN").await?;
+            let mut imported = Vec::with_capacity(users.len());
+            for user in users {
+                imported.push(accounts::import(link, user).await?);
+            }
+            link.commit().await?;
+            Ok(imported)
+        });
+        Ok(imported?)
+    }
+
+    fn import_rooms(&mut self, rooms: &[NewRoom]) -> Result<Vec<Imported<RoomId>>, StoreError> {
+        let imported = self.call_writing(async |link| {
+            link.batch("BEGIN").await?;
+            let mut imported = Vec::with_capacity(rooms.len());
+            for room in rooms {
+                imported.push(rooms::import(link, room).await?);
+            }
+            link.commit().await?;
+            Ok(imported)
+        });
+        Ok(imported?)
+    }
+
+    fn import_messages(&mut self, batch: &[Append], times: &[Timestamp]) -> Result<Vec<Outcome>, StoreError> {
+        Ok(self.call_writing(async |link| append::append_messages(link, batch, times).await)?)
+    }
+
+    fn room_by_key(&mut self, key: &str) -> Result<Option<RoomId>, StoreError> {
+        Ok(self.call(async |link| rooms::find_by_key(link, key).await)?)
     }
 }
 

@@ -4,12 +4,16 @@
 //! thrown away and opened again by the next call. How the database file is made and brought up to date stands in `schema.rs`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use chatroom_core::event::User;
+use chatroom_core::id::RoomId;
 use chatroom_core::store::{Append, Command, Found, Outcome, Query, Store, StoreError, Written};
 use chatroom_core::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, Row, ffi};
 
+use crate::exchange::{Imported, Importer, NewRoom, NewUser};
 use crate::number::sql;
 
 mod accounts;
@@ -83,9 +87,28 @@ impl SqliteStore {
     }
 }
 
+/// Each call is one transaction.
+impl Importer for SqliteStore {
+    fn import_users(&mut self, users: &[NewUser]) -> Result<Vec<Imported<Arc<User>>>, StoreError> {
+        self.run_writing(|conn| users.iter().map(|user| accounts::import(conn, user)).collect())
+    }
+
+    fn import_rooms(&mut self, rooms: &[NewRoom]) -> Result<Vec<Imported<RoomId>>, StoreError> {
+        self.run_writing(|conn| rooms.iter().map(|room| rooms::import(conn, room)).collect())
+    }
+
+    fn import_messages(&mut self, batch: &[Append], times: &[Timestamp]) -> Result<Vec<Outcome>, StoreError> {
+        self.run_writing(|conn| append::append(conn, batch.iter().zip(times.iter().copied())))
+    }
+
+    fn room_by_key(&mut self, key: &str) -> Result<Option<RoomId>, StoreError> {
+        self.run(|conn| rooms::find_by_key(conn, key))
+    }
+}
+
 impl Store for SqliteStore {
     fn append(&mut self, batch: &[Append], at: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        self.run_writing(|conn| append::append(conn, batch, at))
+        self.run_writing(|conn| append::append(conn, batch.iter().map(|item| (item, at))))
     }
 
     fn write(&mut self, command: &Command, at: Timestamp) -> Result<Written, StoreError> {

@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 
 use super::link::Link;
 use super::{Fault, get, id, time};
+use crate::exchange::{Imported, NewUser};
 use crate::number::sql;
 use crate::rules::{self, TokenDecision, TokenState};
 
@@ -141,6 +142,22 @@ async fn create_user(
         )
         .await?;
     rows.first().map(user_row).transpose()
+}
+
+/// The account of this name, made where there is none.
+pub(super) async fn import(link: &mut Link, user: &NewUser) -> Result<Imported<Arc<User>>, Fault> {
+    if let Some(row) = create_user(link, &user.name, &user.password_hash, user.created_at).await? {
+        if user.disabled {
+            link.execute("UPDATE users SET disabled = true WHERE id = $1", &[&sql(row.user.id.get())])
+                .await?;
+        }
+        return Ok(Imported { item: row.user, is_new: true });
+    }
+    let rows = link.query(concat!(select_users!(), " WHERE name_key = $1"), &[&user.name.key()]).await?;
+    match rows.first() {
+        Some(row) => Ok(Imported { item: user_row(row)?.user, is_new: false }),
+        None => Err(Fault::Damaged("a user whose name is taken is not there".to_owned())),
+    }
 }
 
 async fn find_user(link: &mut Link, user: UserId) -> Result<Option<UserRow>, Fault> {

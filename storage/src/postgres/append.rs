@@ -24,7 +24,7 @@ pub(super) async fn append(link: &mut Link, batch: &[Append], at: Timestamp) -> 
     }
     match batch {
         [item] => Ok(vec![append_message(link, item, at).await?]),
-        _ => append_messages(link, batch, at).await,
+        _ => append_messages(link, batch, &vec![at; batch.len()]).await,
     }
 }
 
@@ -95,8 +95,8 @@ const LOCK_ROOMS: &str =
 
 const MANY_MESSAGES: &str = concat!(
     "WITH item AS (
-         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])
-              WITH ORDINALITY AS t (room_id, user_id, nonce, content, n)
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])
+              WITH ORDINALITY AS t (room_id, user_id, nonce, content, created_at, n)
      ), judged AS (
          SELECT i.*, r.last_seq, u.id IS NOT NULL AS has_user, e.seq AS old_seq,
                 r.id IS NOT NULL AND u.id IS NOT NULL AND e.seq IS NULL AS is_new
@@ -108,7 +108,7 @@ const MANY_MESSAGES: &str = concat!(
          SELECT *, last_seq + count(*) FILTER (WHERE is_new) OVER (PARTITION BY room_id ORDER BY n) AS seq FROM judged
      ), stored AS (
          INSERT INTO events (room_id, seq, kind, user_id, created_at, nonce, content)
-         SELECT room_id, seq, 1, user_id, $5, nonce, content FROM numbered WHERE is_new
+         SELECT room_id, seq, 1, user_id, created_at, nonce, content FROM numbered WHERE is_new
      ), grown AS (
          UPDATE rooms r SET last_seq = f.last_seq, grew_s = ",
     now_s!(),
@@ -118,20 +118,28 @@ const MANY_MESSAGES: &str = concat!(
      SELECT last_seq IS NOT NULL, has_user, old_seq, CASE WHEN is_new THEN seq END FROM numbered ORDER BY n"
 );
 
-async fn append_messages(link: &mut Link, batch: &[Append], at: Timestamp) -> Result<Vec<Outcome>, Fault> {
+/// Appends messages, each at its own time.
+pub(super) async fn append_messages(
+    link: &mut Link,
+    batch: &[Append],
+    times: &[Timestamp],
+) -> Result<Vec<Outcome>, Fault> {
     // The statement sees what was stored before it, so a nonce that stands twice in the batch goes in once.
     let mut first_places: BTreeMap<(RoomId, UserId, String), usize> = BTreeMap::new();
     let mut columns = Columns::default();
+    let mut at_ms = Vec::with_capacity(batch.len());
     let mut places = Vec::with_capacity(batch.len());
-    for item in batch {
+    for (item, at) in batch.iter().zip(times) {
         let key = (item.room, item.user.id, nonce_of(item));
         let place =
             *first_places.entry(key).or_insert_with_key(|(_, _, nonce)| columns.push(item, nonce.clone()));
+        if place == at_ms.len() {
+            at_ms.push(sql(at.ms()));
+        }
         places.push(place);
     }
     let (lock, insert) = (link.prepare(LOCK_ROOMS).await?, link.prepare(MANY_MESSAGES).await?);
     let rooms = room_ids(batch);
-    let at_ms = sql(at.ms());
     link.commit_sent = true;
     let client = link.client();
     let (begun, locked, inserted, committed) = join4(
@@ -147,7 +155,7 @@ async fn append_messages(link: &mut Link, batch: &[Append], at: Timestamp) -> Re
     committed?;
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(batch.len());
     let mut told = vec![false; rows.len()];
-    for place in places {
+    for (place, at) in places.into_iter().zip(times) {
         let (Some(row), Some(told)) = (rows.get(place), told.get_mut(place)) else {
             return Err(Fault::Damaged("an append was answered with too few rows".to_owned()));
         };
@@ -156,7 +164,7 @@ async fn append_messages(link: &mut Link, batch: &[Append], at: Timestamp) -> Re
             (true, _, Some(seq), _) => Outcome::Duplicate { seq },
             (true, false, None, _) => Outcome::Refused(Refusal::NotAllowed),
             (true, true, None, Some(seq)) if *told => Outcome::Duplicate { seq },
-            (true, true, None, Some(seq)) => Outcome::Stored { seq, at },
+            (true, true, None, Some(seq)) => Outcome::Stored { seq, at: *at },
             (true, true, None, None) => return Err(Fault::Damaged("an append got no seq".to_owned())),
         });
         *told = true;

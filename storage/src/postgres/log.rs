@@ -217,12 +217,12 @@ async fn messages_around(
 }
 
 // `bytes_before` is what the rows before this one amount to: the row that goes beyond the limit still comes along, so that
-// it is seen that there is more. So does the second row, since the first is taken whatever its size.
+// it is seen that there is more. The first row, which is taken whatever its size, leaves nothing at worst.
 macro_rules! select_events {
     ($order:literal) => {
         concat!(
             "SELECT p.seq, p.kind, p.created_at, p.ref_seq, p.nonce, p.content, p.user_id, p.name FROM (
-                 SELECT e.*, u.name, row_number() OVER w AS place,
+                 SELECT e.*, u.name, first_value(coalesce(octet_length(e.content), 0)) OVER w AS first_bytes,
                         sum(coalesce(octet_length(e.content), 0)) OVER w
                             - coalesce(octet_length(e.content), 0) AS bytes_before
                  FROM (
@@ -233,7 +233,7 @@ macro_rules! select_events {
                  WINDOW w AS (ORDER BY e.seq ",
             $order,
             "    )
-             ) p WHERE p.bytes_before <= $5 OR p.place <= 2 ORDER BY p.seq ",
+             ) p WHERE p.bytes_before - p.first_bytes <= greatest($5::bigint - p.first_bytes, 0) ORDER BY p.seq ",
             $order
         )
     };
@@ -279,7 +279,7 @@ macro_rules! select_messages {
             "SELECT p.seq, p.created_at, p.nonce, p.deleted_seq, p.shown, p.edited_at, p.user_id, p.name FROM (
                  SELECT m.*, u.name, x.created_at AS edited_at,
                         CASE WHEN x.seq IS NULL THEN m.content ELSE x.content END AS shown,
-                        row_number() OVER w AS place,
+                        first_value(coalesce(octet_length(coalesce(x.content, m.content)), 0)) OVER w AS first_bytes,
                         sum(coalesce(octet_length(coalesce(x.content, m.content)), 0)) OVER w
                             - coalesce(octet_length(coalesce(x.content, m.content)), 0) AS bytes_before
                  FROM (
@@ -291,7 +291,7 @@ macro_rules! select_messages {
                  WINDOW w AS (ORDER BY m.seq ",
             $order,
             "    )
-             ) p WHERE p.bytes_before <= $5 OR p.place <= 2 ORDER BY p.seq ",
+             ) p WHERE p.bytes_before - p.first_bytes <= greatest($5::bigint - p.first_bytes, 0) ORDER BY p.seq ",
             $order
         )
     };

@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 use super::append::now_s;
 use super::link::Link;
 use super::{Fault, get, id, time};
+use crate::exchange::{Imported, NewRoom};
 use crate::number::sql;
 use crate::rules::{self, Page};
 
@@ -78,6 +79,23 @@ pub(super) async fn create(
         Some(row) => Ok(Written::Room(room_row(row)?)),
         None => Err(Fault::Damaged("a room that was just made is not there".to_owned())),
     }
+}
+
+/// The room of this name, made where there is none.
+pub(super) async fn import(link: &mut Link, room: &NewRoom) -> Result<Imported<RoomId>, Fault> {
+    let made = create(link, &room.name, room.topic.as_ref(), room.creator, None, room.created_at).await?;
+    if let Written::Room(row) = made {
+        return Ok(Imported { item: row.id, is_new: true });
+    }
+    match find_by_key(link, &room.name.key()).await? {
+        Some(item) => Ok(Imported { item, is_new: false }),
+        None => Err(Fault::Damaged(format!("a room cannot be made ({made:?})"))),
+    }
+}
+
+pub(super) async fn find_by_key(link: &mut Link, key: &str) -> Result<Option<RoomId>, Fault> {
+    let rows = link.query("SELECT id FROM rooms WHERE name_key = $1", &[&key]).await?;
+    rows.first().map(|row| id(row, 0)).transpose()
 }
 
 pub(super) async fn find(link: &mut Link, room: RoomId) -> Result<Option<RoomRow>, Fault> {

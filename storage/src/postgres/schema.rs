@@ -15,11 +15,32 @@ pub(crate) fn prepare(dsn: &str, options: &Options, now: Timestamp) -> Result<Ve
     runtime()?.block_on(async {
         let link = Link::open(&target).await?;
         let schema = Schema { link: &link, target: &target };
-        while !schema.pending().await?.is_empty() {
-            schema.step(now).await?;
-        }
-        schema.identify(now).await?;
+        schema.refuse_unfinished().await?;
+        schema.migrate(now).await?;
         Ok(migrate::listing(&schema.applied().await?, &[]))
+    })
+}
+
+/// The same for a database that a transfer is to fill: it is marked as unfinished, unless it holds something already.
+pub(super) fn prepare_unfinished(dsn: &str, options: &Options, now: Timestamp) -> Result<(), OpenError> {
+    let target = Target::parse(dsn, options)?;
+    runtime()?.block_on(async {
+        let link = Link::open(&target).await?;
+        let schema = Schema { link: &link, target: &target };
+        schema.migrate(now).await?;
+        schema
+            .batch(
+                "DO $$ BEGIN
+                     IF NOT EXISTS (SELECT FROM users) AND NOT EXISTS (SELECT FROM rooms) THEN
+                         CREATE TABLE IF NOT EXISTS chatroom_transfer (source text PRIMARY KEY);
+                     END IF;
+                 END $$",
+            )
+            .await?;
+        if schema.has_table("chatroom_transfer").await? {
+            return Ok(());
+        }
+        Err(OpenError::Unusable(format!("{} holds users or rooms already: name an empty one", target.place)))
     })
 }
 
@@ -31,6 +52,18 @@ pub(crate) fn plan(dsn: &str, options: &Options) -> Result<Vec<Status>, OpenErro
         let schema = Schema { link: &link, target: &target };
         let pending = schema.pending().await?;
         Ok(migrate::listing(&schema.applied().await?, &pending))
+    })
+}
+
+/// Gives every room a new epoch.
+pub(crate) fn renew_epochs(dsn: &str, options: &Options, now: Timestamp) -> Result<(), OpenError> {
+    prepare(dsn, options, now)?;
+    let target = Target::parse(dsn, options)?;
+    runtime()?.block_on(async {
+        let link = Link::open(&target).await?;
+        let update = link.client().execute("UPDATE identity SET epoch = $1", &[&new_epoch()]).await;
+        update.map_err(|error| refused(&error, &target))?;
+        Ok(())
     })
 }
 
@@ -49,17 +82,10 @@ impl Schema<'_> {
     }
 
     async fn applied(&self) -> Result<Vec<Applied>, OpenError> {
-        let client = self.link.client();
-        let table = client
-            .query_one(
-                "SELECT to_regclass(format('%I.chatroom_migrations', current_schema())) IS NOT NULL",
-                &[],
-            )
-            .await
-            .map_err(|error| self.explain(&error))?;
-        if !table.try_get::<_, bool>(0).unwrap_or(false) {
+        if !self.has_table("chatroom_migrations").await? {
             return Ok(Vec::new());
         }
+        let client = self.link.client();
         let rows = client
             .query("SELECT number, name, checksum, oldest_release, applied_at FROM chatroom_migrations ORDER BY number", &[])
             .await
@@ -74,6 +100,37 @@ impl Schema<'_> {
             })
         };
         rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| self.explain(&error))
+    }
+
+    async fn has_table(&self, name: &str) -> Result<bool, OpenError> {
+        let row = self
+            .link
+            .client()
+            .query_one(
+                "SELECT to_regclass(format('%I.%I', current_schema(), $1::text)) IS NOT NULL",
+                &[&name],
+            )
+            .await
+            .map_err(|error| self.explain(&error))?;
+        row.try_get(0).map_err(|error| self.explain(&error))
+    }
+
+    async fn refuse_unfinished(&self) -> Result<(), OpenError> {
+        if self.has_table("chatroom_transfer").await? {
+            let place = &self.target.place;
+            return Err(OpenError::Unusable(format!(
+                "{place} holds a transfer that did not end: run migrate-store again"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Runs what is pending.
+    async fn migrate(&self, now: Timestamp) -> Result<(), OpenError> {
+        while !self.pending().await?.is_empty() {
+            self.step(now).await?;
+        }
+        self.identify(now).await
     }
 
     /// Tables of our names that we did not make.

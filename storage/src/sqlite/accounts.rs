@@ -10,6 +10,7 @@ use chatroom_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Fault, id, sql, time};
+use crate::exchange::{Imported, NewUser};
 use crate::rules::{self, TokenDecision, TokenState};
 
 /// Carries out every command but `CreateRoom`.
@@ -138,6 +139,20 @@ fn create_user(
     )?;
     insert.execute((name.as_str(), &key, password_hash, sql(at.ms())))?;
     find_user_by_sql_id(conn, conn.last_insert_rowid())
+}
+
+/// The account of this name, made where there is none.
+pub(super) fn import(conn: &Connection, user: &NewUser) -> Result<Imported<Arc<User>>, Fault> {
+    if let Some(row) = create_user(conn, &user.name, &user.password_hash, user.created_at)? {
+        if user.disabled {
+            let mut update = conn.prepare_cached("UPDATE users SET disabled = 1 WHERE id = ?1")?;
+            update.execute([sql(row.user.id.get())])?;
+        }
+        return Ok(Imported { item: row.user, is_new: true });
+    }
+    let mut select = conn.prepare_cached(concat!(select_users!(), " WHERE name_key = ?1"))?;
+    let row = select.query_row([user.name.key()], user_row)?;
+    Ok(Imported { item: row.user, is_new: false })
 }
 
 fn find_user(conn: &Connection, user: UserId) -> Result<Option<UserRow>, Fault> {

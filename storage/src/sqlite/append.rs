@@ -15,10 +15,16 @@ use super::{Fault, id, is_missing_reference, maybe_id, sql};
 use crate::number;
 use crate::rules::{self, Decision, Target};
 
-pub(super) fn append(conn: &Connection, batch: &[Append], at: Timestamp) -> Result<Vec<Outcome>, Fault> {
+/// Appends the items, each at its own time.
+pub(super) fn append<'a>(
+    conn: &Connection,
+    batch: impl IntoIterator<Item = (&'a Append, Timestamp)>,
+) -> Result<Vec<Outcome>, Fault> {
     let mut rooms: BTreeMap<RoomId, Option<OpenRoom>> = BTreeMap::new();
-    let mut outcomes = Vec::with_capacity(batch.len());
-    for item in batch {
+    let mut outcomes = Vec::new();
+    let mut latest = Timestamp::from_ms(0);
+    for (item, at) in batch {
+        latest = latest.max(at);
         let room = match rooms.entry(item.room) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
@@ -33,7 +39,7 @@ pub(super) fn append(conn: &Connection, batch: &[Append], at: Timestamp) -> Resu
     let mut grow = conn.prepare_cached("UPDATE rooms SET last_seq = ?2, grew_at = ?3 WHERE id = ?1")?;
     for (room, state) in &rooms {
         if let Some(OpenRoom { last_seq, grew: true, .. }) = state {
-            grow.execute((sql(room.get()), sql(last_seq.get()), sql(at.ms())))?;
+            grow.execute((sql(room.get()), sql(last_seq.get()), sql(latest.ms())))?;
         }
     }
     Ok(outcomes)

@@ -7,6 +7,7 @@ use chatroom_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Fault, id, sql, time};
+use crate::exchange::{Imported, NewRoom};
 use crate::rules::{self, Page};
 
 pub(super) fn create(
@@ -55,6 +56,23 @@ pub(super) fn create(
     ))?;
     let room = find_by_sql_id(conn, conn.last_insert_rowid())?;
     room.map(Written::Room).ok_or_else(|| Fault::Damaged("a room that was just made is not there".to_owned()))
+}
+
+/// The room of this name, made where there is none.
+pub(super) fn import(conn: &Connection, room: &NewRoom) -> Result<Imported<RoomId>, Fault> {
+    let made = create(conn, &room.name, room.topic.as_ref(), room.creator, None, room.created_at)?;
+    if let Written::Room(row) = made {
+        return Ok(Imported { item: row.id, is_new: true });
+    }
+    match find_by_key(conn, &room.name.key())? {
+        Some(item) => Ok(Imported { item, is_new: false }),
+        None => Err(Fault::Damaged(format!("a room cannot be made ({made:?})"))),
+    }
+}
+
+pub(super) fn find_by_key(conn: &Connection, key: &str) -> Result<Option<RoomId>, Fault> {
+    let mut select = conn.prepare_cached("SELECT id FROM rooms WHERE name_key = ?1")?;
+    Ok(select.query_row([key], |row| id(row, 0)).optional()?)
 }
 
 pub(super) fn find(conn: &Connection, room: RoomId) -> Result<Option<RoomRow>, Fault> {

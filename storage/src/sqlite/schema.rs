@@ -50,6 +50,18 @@ pub(crate) fn plan(path: &Path, busy_timeout: Duration) -> Result<Vec<Status>, O
     Ok(migrate::listing(&applied(&conn).map_err(explain)?, &pending))
 }
 
+/// Opens a database of ours, of this release or an older one, for its content to be copied.
+pub(crate) fn open_to_copy(path: &Path, busy_timeout: Duration) -> Result<Connection, OpenError> {
+    let explain = |fault: Fault| explain(path, &fault);
+    let conn = open(path, Mode::Read, busy_timeout).map_err(explain)?;
+    recognise(&conn, path)?;
+    if applied(&conn).map_err(explain)?.is_empty() {
+        return Err(unusable(path, "is empty"));
+    }
+    pending(&conn).map_err(explain)??;
+    Ok(conn)
+}
+
 /// Opens a connection to a database that is up to date.
 pub(super) fn connect(path: &Path, mode: Mode, busy_timeout: Duration) -> Result<Connection, Fault> {
     let conn = open(path, mode, busy_timeout)?;
@@ -87,14 +99,7 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
     if path.is_dir() {
         return Err(unusable(path, "is a directory: name a file in it"));
     }
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(|error| {
-            unusable(
-                directory,
-                &format!("cannot be made a directory ({error}): make it, or name another place"),
-            )
-        })?;
-    }
+    create_directory(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -103,6 +108,19 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
             &format!("cannot be made ({error}): check the owner and mode of its directory"),
         )),
     }
+}
+
+/// Makes the directory that a file is to stand in.
+pub(crate) fn create_directory(path: &Path) -> Result<(), OpenError> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(|error| {
+            unusable(
+                directory,
+                &format!("cannot be made a directory ({error}): make it, or name another place"),
+            )
+        })?;
+    }
+    Ok(())
 }
 
 fn open(path: &Path, mode: Mode, busy_timeout: Duration) -> Result<Connection, Fault> {

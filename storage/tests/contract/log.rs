@@ -174,7 +174,20 @@ pub fn a_page_of_messages_ends_at_its_bytes(mut w: World) {
         let page = w.messages(room, range, 50, bytes_max);
         assert_eq!((seqs(&page), page.has_more), (expected, has_more), "{range:?} {bytes_max}");
     }
+    // A first one that is too large leaves room for what has no bytes, and no more.
+    let room = w.room("b", anna.id);
+    w.append(&[
+        say(room, &anna, "1234"),
+        say(room, &anna, "x"),
+        say(room, &anna, "y"),
+        delete(room, &anna, 2),
+    ]);
+    let page = w.messages(room, MessageRange::After(seq(0)), 2, 1);
+    assert_eq!((seqs(&page), page.has_more), (vec![1, 2], true));
+    let page = w.messages(room, MessageRange::After(seq(0)), 50, 1);
+    assert_eq!((seqs(&page), page.has_more), (vec![1, 2], true));
     // It is the folded content that counts.
+    let room = RoomId::new(1).unwrap();
     w.store(edit(room, &anna, 1, "123456789012"));
     w.store(delete(room, &anna, 3));
     assert_eq!(seqs(&w.messages(room, MessageRange::After(seq(0)), 50, 16)), [1, 2, 3]);
