@@ -2,6 +2,7 @@
 //! another server on the way could read differently is refused.
 
 use super::error::HttpError;
+use super::head::is_token_byte;
 
 /// How the end of a request's body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,7 @@ enum Between {
     DataCr,
     DataLf,
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     EndLf,
@@ -135,9 +137,14 @@ impl BodyDecoder {
             (Between::DataCr, b'\r') => Between::DataLf,
             (Between::DataLf, b'\n') => Between::Size { size: 0, digits: 0 },
             (Between::TrailerStart, b'\r') => Between::EndLf,
-            (Between::TrailerStart, b' ' | b'\t') => return Err(HttpError::Chunk), // A folded line.
+            // A field has a name (RFC 9112 7.1.2): what has none may be the next request, to somebody else.
+            (Between::TrailerName, b':') => Between::Trailer,
+            (Between::TrailerStart | Between::TrailerName, _) if is_token_byte(byte) => {
+                self.ignore(byte)?;
+                Between::TrailerName
+            }
             (Between::Trailer, b'\r') => Between::TrailerLf,
-            (Between::TrailerStart | Between::Trailer, _) => {
+            (Between::Trailer, _) => {
                 self.ignore(byte)?;
                 Between::Trailer
             }
@@ -147,6 +154,8 @@ impl BodyDecoder {
                 Between::SizeLf { .. }
                 | Between::DataCr
                 | Between::DataLf
+                | Between::TrailerStart
+                | Between::TrailerName
                 | Between::TrailerLf
                 | Between::EndLf,
                 _,
