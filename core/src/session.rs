@@ -446,7 +446,7 @@ impl Session {
             None => {
                 if !who.record.try_connect(cx.node.user_connections_max()) {
                     self.refuse(id, None, ErrorCode::RateLimited, "too many connections of this user", cx);
-                    cx.acts.push(Act::Close(CloseCode::RateLimited));
+                    cx.acts.push(Act::Close(CloseCode::Overloaded));
                     return;
                 }
                 // Where the connection was opened for a room, the membership put there at the start says since when.
