@@ -3,6 +3,7 @@
 //!
 //! A client that is not let in tries again after a delay at random, as PROTOCOL.md section 3 asks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -52,7 +53,8 @@ struct Crowd {
     not_resumed: u64,
     gaps: u64,
     refused: u64,
-    cut: u64,
+    /// Connections lost, by what was seen of it.
+    cut: BTreeMap<String, u64>,
     /// Clients to be connected anew, and when (µs).
     again: Vec<(u64, usize)>,
     trouble: Option<String>,
@@ -117,7 +119,7 @@ impl Storm {
         report.put("not_resumed", crowd.not_resumed);
         report.put("gaps", crowd.gaps);
         report.put("handshakes_refused", crowd.refused);
-        report.put("connections_cut", crowd.cut);
+        report.put("connections_lost", serde_json::to_value(&crowd.cut)?);
         if let Some(cpu) = after.cpu_since(&before) {
             report.measure("server_cpu_us_per_client", cpu.total_us() / self.clients as f64, "µs");
         }
@@ -266,7 +268,7 @@ impl Crowd {
             not_resumed: 0,
             gaps: 0,
             refused: 0,
-            cut: 0,
+            cut: BTreeMap::new(),
             again: Vec::new(),
             trouble: None,
         }
@@ -275,6 +277,7 @@ impl Crowd {
     /// All are gone; those that come back are to reach this event.
     fn leave(&mut self, head: u64) {
         self.at_head = 0;
+        self.replayed = 0;
         self.heads.fill(head);
         for client in &mut self.clients {
             client.back_us = None;
@@ -315,7 +318,8 @@ impl Crowd {
             Event::Closed(ended) => {
                 match ended {
                     Ended::Refused(429 | 503) => self.refused += 1,
-                    Ended::Close(Some(1013)) | Ended::Cut(_) => self.cut += 1,
+                    Ended::Close(Some(1013)) => *self.cut.entry("closed with 1013".to_owned()).or_default() += 1,
+                    Ended::Cut(how) => *self.cut.entry(how).or_default() += 1,
                     Ended::Refused(_) | Ended::Close(_) => {
                         return self.fail(format!("client {number} was told {ended:?}"));
                     }
