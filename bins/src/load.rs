@@ -161,7 +161,9 @@ fn load(arguments: Arguments) -> Result<Report> {
         address: addresses.next().with_context(|| format!("--server {server}: no such address"))?,
         pid,
         // The same name as the server's, so that one environment does for both; a secret is never an argument.
-        secret: std::env::var_os("JWT_SECRET").and_then(|secret| secret.into_string().ok()),
+        secret: std::env::var_os("JWT_SECRET")
+            .and_then(|secret| secret.into_string().ok())
+            .filter(|secret| !secret.is_empty()),
         patience_us: u64::from(patience_s) * 1_000_000,
         connecting_max: connecting_max.max(1),
         clock: Clock::start(),

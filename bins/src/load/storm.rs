@@ -78,6 +78,8 @@ const BACKOFF_MS: u64 = 500;
 const BACKOFF_MS_MAX: u64 = 30_000;
 /// Messages that the writer has in flight.
 const WINDOW: u64 = 48;
+/// A connection may be in 256 (PROTOCOL.md section 3).
+const ROOMS_A_CONNECTION: usize = 256;
 
 impl Storm {
     pub(super) fn run(&self, target: &Target) -> Result<Report> {
@@ -202,8 +204,14 @@ impl Storm {
         Ok(back.map(|us| u32::try_from(us - began_us).unwrap_or(u32::MAX)).collect())
     }
 
-    /// Put messages into every room, from one connection, and wait until they are acknowledged.
+    /// Put messages into every room, and wait until they are acknowledged.
     fn write(&self, messages: u64, writer: &Account, rooms: &[Room], target: &Target) -> Result<()> {
+        rooms
+            .chunks(ROOMS_A_CONNECTION)
+            .try_for_each(|rooms| self.write_some(messages, writer, rooms, target))
+    }
+
+    fn write_some(&self, messages: u64, writer: &Account, rooms: &[Room], target: &Target) -> Result<()> {
         let total = messages * rooms.len() as u64;
         let mut swarm = Swarm::new(target.address, 1)?;
         swarm.connect(0, "/ws", Some(&writer.token))?;
@@ -318,7 +326,9 @@ impl Crowd {
             Event::Closed(ended) => {
                 match ended {
                     Ended::Refused(429 | 503) => self.refused += 1,
-                    Ended::Close(Some(1013)) => *self.cut.entry("closed with 1013".to_owned()).or_default() += 1,
+                    Ended::Close(Some(1013)) => {
+                        *self.cut.entry("closed with 1013".to_owned()).or_default() += 1
+                    }
                     Ended::Cut(how) => *self.cut.entry(how).or_default() += 1,
                     Ended::Refused(_) | Ended::Close(_) => {
                         return self.fail(format!("client {number} was told {ended:?}"));
