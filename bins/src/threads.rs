@@ -5,6 +5,7 @@
 //! (`server.rs`): a broken invariant must not go on serving.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use chatroom_core::id::{ReactorId, Seq};
@@ -48,10 +49,16 @@ pub fn run_lane(
             None if lane.is_idle() => None,
             None => Some(Duration::ZERO),
         };
-        match mail.recv(timeout) {
-            Received::Mail(first) => lane.push(first),
-            Received::Timeout => {}
-            Received::Closed => return,
+        if lane.room() == 0 {
+            // A commit is in doubt, and as much as may be waits behind it: the rest stays in the mailbox, whose bound is felt
+            // where it is filled.
+            thread::park_timeout(timeout.unwrap_or(IDLE));
+        } else {
+            match mail.recv(timeout) {
+                Received::Mail(first) => lane.push(first),
+                Received::Timeout => {}
+                Received::Closed => return,
+            }
         }
         while lane.room() > 0
             && let Some(next) = mail.try_recv()

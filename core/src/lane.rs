@@ -241,20 +241,23 @@ impl<S: Store> Lane<S> {
         Ok(rooms)
     }
 
-    /// Answer what waits behind a commit in doubt and is late.
+    /// Answer what waits behind a commit in doubt and is late. A load has no deadline of its own: it waits for as long as
+    /// somebody waits for that commit.
     fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let given_up = self.doubt.as_ref().is_some_and(|doubt| doubt.batch.iter().all(|item| item.answered));
         self.queue.retain(|mail| {
-            if deadline(mail).is_none_or(|deadline_ms| deadline_ms > now.mono_ms) {
-                return true;
-            }
+            let is_late = deadline(mail).map_or(given_up, |deadline_ms| deadline_ms <= now.mono_ms);
             match mail {
+                _ if !is_late => {}
                 LaneMail::Append { from, ticket, .. } => {
                     out.push(append_answer(*from, ticket.clone(), Err(late())))
                 }
                 LaneMail::Write { from, call, .. } => out.push(write_answer(*from, *call, Err(late()))),
-                LaneMail::Load { .. } => {}
+                LaneMail::Load { room, .. } => {
+                    out.push(Effect::Worker(*room, WorkerMail::Loaded { room: *room, head: Err(late()) }))
+                }
             }
-            false
+            !is_late
         });
     }
 }

@@ -242,6 +242,8 @@ impl<S: Stream> Reactor<S> {
             Effect::Worker(room, WorkerMail::Ask { from, tag, .. }) => self.ask_refused(from.conn, room, tag),
             // Nobody waits for it, and typing again comes in 3 s.
             Effect::Worker(_, WorkerMail::Typing { .. }) => {}
+            // Another reactor that has ended already, and its connections with it.
+            Effect::Reactor(..) if self.draining => {}
             effect @ (Effect::Worker(..) | Effect::Reactor(..) | Effect::Lane(..) | Effect::Reader(_)) => {
                 self.debts.push_back(effect)
             }

@@ -45,7 +45,6 @@ pub(super) struct ReactorActor {
     due_ms: Option<u64>,
     /// A drain began, and ends at this time at the latest.
     drain_until_ms: Option<u64>,
-    ended: bool,
 }
 
 /// The token of the listener, as in a real poll.
@@ -61,36 +60,21 @@ impl ReactorActor {
     ) -> ReactorActor {
         let mut listener = net.listener();
         listener.register(None, DOOR).expect("a listener in memory registers");
-        ReactorActor {
-            reactor,
-            net,
-            listener,
-            mail,
-            edges: Vec::new(),
-            due_ms: None,
-            drain_until_ms: None,
-            ended: false,
-        }
+        ReactorActor { reactor, net, listener, mail, edges: Vec::new(), due_ms: None, drain_until_ms: None }
     }
 
     pub(super) fn is_ready(&mut self, now: Now) -> bool {
         self.edges.extend(self.net.take_ready());
         let is_due = self.next_timeout().is_some_and(|at| at <= now.mono_ms);
-        !self.ended && (is_due || !self.edges.is_empty() || self.reactor.has_work() || !self.mail.is_empty())
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
+        is_due || !self.edges.is_empty() || self.reactor.has_work() || !self.mail.is_empty()
     }
 
     pub(super) fn next_timeout(&self) -> Option<u64> {
-        if self.ended {
-            return None;
-        }
         [self.due_ms, self.drain_until_ms].into_iter().flatten().min()
     }
 
-    pub(super) fn step(&mut self, turn: &mut Turn<'_>) {
+    /// Whether the thread goes on.
+    pub(super) fn step(&mut self, turn: &mut Turn<'_>) -> bool {
         let now = turn.now;
         let mut out = Vec::new();
         for Readiness { token, readable, writable } in std::mem::take(&mut self.edges) {
@@ -113,9 +97,7 @@ impl ReactorActor {
         self.reactor.turn(now, &mut out);
         self.deliver(&mut out, turn);
         self.due_ms = self.reactor.next_timeout(now);
-        if self.drain_until_ms.is_some_and(|until_ms| self.reactor.is_drained() || now.mono_ms >= until_ms) {
-            self.ended = true;
-        }
+        self.drain_until_ms.is_none_or(|until_ms| !self.reactor.is_drained() && now.mono_ms < until_ms)
     }
 
     fn accept(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -196,6 +178,7 @@ impl WorkerActor {
             let waits = matches!(effect, Effect::Reactor(..));
             match turn.post.try_post(effect) {
                 Ok(()) => {}
+                Err(effect) if waits && has_place(turn.post, &effect) => drop(effect),
                 Err(effect) if waits => {
                     self.outbox.push_front(effect);
                     return false;
@@ -373,10 +356,12 @@ fn hash(job: &HashJob) -> Hashed {
     }
 }
 
-/// Post what waits, in order, until a mailbox is full. Whether all is gone.
+/// Post what waits, in order, until a mailbox is full. Whether all is gone. What is for a thread that has ended goes with it.
 fn flush(outbox: &mut VecDeque<Effect>, post: &Post) -> bool {
     while let Some(effect) = outbox.pop_front() {
-        if let Err(effect) = post.try_post(effect) {
+        if let Err(effect) = post.try_post(effect)
+            && !has_place(post, &effect)
+        {
             outbox.push_front(effect);
             return false;
         }
@@ -384,7 +369,7 @@ fn flush(outbox: &mut VecDeque<Effect>, post: &Post) -> bool {
     true
 }
 
-/// The mailbox that an effect names has a place.
+/// The mailbox that an effect names has a place, or nobody reads it any more.
 fn has_place(post: &Post, effect: &Effect) -> bool {
     match effect {
         Effect::Reactor(to, _) => post.reactors.get(to.index()).is_none_or(|tx| tx.len() < tx.capacity()),
@@ -401,7 +386,8 @@ fn has_place(post: &Post, effect: &Effect) -> bool {
 pub(super) struct Machine {
     pub(super) node: Arc<Node>,
     pub(super) post: Post,
-    pub(super) reactors: Vec<ReactorActor>,
+    /// `None`: its thread has ended.
+    pub(super) reactors: Vec<Option<ReactorActor>>,
     pub(super) workers: Vec<WorkerActor>,
     pub(super) lanes: Vec<LaneActor>,
     pub(super) readers: Vec<ReaderActor>,
@@ -422,41 +408,40 @@ impl Machine {
     /// The actors that have something to do now.
     pub(super) fn ready(&mut self, now: Now, found: &mut Vec<Who>) {
         let post = &self.post;
-        found.extend(
-            (0..)
-                .zip(&mut self.reactors)
-                .filter_map(|(i, actor)| actor.is_ready(now).then_some(Who::Reactor(i))),
-        );
-        found.extend(
-            (0..)
-                .zip(&self.workers)
-                .filter_map(|(i, actor)| actor.is_ready(now, post).then_some(Who::Worker(i))),
-        );
-        found.extend(
-            (0..).zip(&self.lanes).filter_map(|(i, actor)| actor.is_ready(now, post).then_some(Who::Lane(i))),
-        );
-        found.extend(
-            (0..)
-                .zip(&self.readers)
-                .filter_map(|(i, actor)| actor.is_ready(now, post).then_some(Who::Reader(i))),
-        );
+        for (i, actor) in self.reactors.iter_mut().enumerate() {
+            if actor.as_mut().is_some_and(|actor| actor.is_ready(now)) {
+                found.push(Who::Reactor(i));
+            }
+        }
+        let workers = (0..).zip(&self.workers).filter(|(_, actor)| actor.is_ready(now, post));
+        found.extend(workers.map(|(i, _)| Who::Worker(i)));
+        let lanes = (0..).zip(&self.lanes).filter(|(_, actor)| actor.is_ready(now, post));
+        found.extend(lanes.map(|(i, _)| Who::Lane(i)));
+        let readers = (0..).zip(&self.readers).filter(|(_, actor)| actor.is_ready(now, post));
+        found.extend(readers.map(|(i, _)| Who::Reader(i)));
         found.extend(self.hasher.is_ready(post).then_some(Who::Hasher));
     }
 
-    pub(super) fn step(&mut self, who: Who, now: Now, rng: &mut ChaCha8Rng) {
+    /// Let one actor take a turn. A reactor whose thread ended with it is handed out.
+    pub(super) fn step(&mut self, who: Who, now: Now, rng: &mut ChaCha8Rng) -> Option<ReactorActor> {
         let mut turn = Turn { now, rng, post: &self.post, node: &self.node };
         match who {
-            Who::Reactor(i) => self.reactors[i].step(&mut turn),
+            Who::Reactor(i) => {
+                if self.reactors[i].as_mut().is_some_and(|actor| !actor.step(&mut turn)) {
+                    return self.reactors[i].take();
+                }
+            }
             Who::Worker(i) => self.workers[i].step(&mut turn),
             Who::Lane(i) => self.lanes[i].step(&mut turn),
             Who::Reader(i) => self.readers[i].step(&turn),
             Who::Hasher => self.hasher.step(&turn),
         }
+        None
     }
 
     pub(super) fn next_timeout(&self, now: Now) -> Option<u64> {
-        let reactors = self.reactors.iter().filter_map(ReactorActor::next_timeout);
-        let nets = self.reactors.iter().filter_map(|actor| actor.net.next_timeout());
+        let reactors = self.reactors.iter().flatten().filter_map(ReactorActor::next_timeout);
+        let nets = self.reactors.iter().flatten().filter_map(|actor| actor.net.next_timeout());
         let workers = self.workers.iter().filter_map(WorkerActor::next_timeout);
         let lanes = self.lanes.iter().filter_map(|actor| actor.next_timeout(now));
         let readers = self.readers.iter().filter_map(|actor| actor.next_timeout(now));

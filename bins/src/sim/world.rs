@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chatroom_core::config::{Config, Inputs};
 use chatroom_core::event::User;
-use chatroom_core::id::{ReactorId, SessionId};
+use chatroom_core::id::{ReactorId, RoomId, SessionId};
 use chatroom_core::lane::{Lane, LaneLimits};
 use chatroom_core::mail::{Effect, ReactorMail};
 use chatroom_core::mailbox::{Post, Receiver, Sender, mailbox};
@@ -171,25 +171,21 @@ impl World {
 
     /// The wires of a node, one for each reactor, to make them slow or narrow.
     pub fn nets(&self, index: usize) -> Vec<MemoryNet> {
-        self.nodes[index]
-            .iter()
-            .flat_map(|machine| &machine.reactors)
-            .map(|actor| actor.net.clone())
-            .collect()
+        let reactors = self.nodes[index].iter().flat_map(|machine| machine.reactors.iter().flatten());
+        reactors.map(|actor| actor.net.clone()).collect()
     }
 
     /// Connect to the reactor of a node that has the fewest connections; `None`: the node is down.
     pub fn connect(&mut self, index: usize) -> Option<MemoryClient> {
         let machine = self.nodes[index].as_ref()?;
-        let living = machine.reactors.iter().filter(|actor| !actor.has_ended());
-        let actor = living.min_by_key(|actor| actor.reactor.connections())?;
+        let actor = machine.reactors.iter().flatten().min_by_key(|actor| actor.reactor.connections())?;
         Some(actor.net.connect())
     }
 
     /// Connect to a certain reactor of a node.
     pub fn connect_to(&mut self, index: usize, reactor: usize) -> Option<MemoryClient> {
         let machine = self.nodes[index].as_ref()?;
-        machine.reactors.get(reactor).map(|actor| actor.net.connect())
+        machine.reactors.get(reactor)?.as_ref().map(|actor| actor.net.connect())
     }
 
     /// Let one actor take a turn, if any has something to do.
@@ -210,8 +206,10 @@ impl World {
         let (index, who) = self.ready[self.rng.index(self.ready.len())];
         tracing::trace!(target: "sim", "{who:?} of node {index}");
         if let Some(machine) = &mut self.nodes[index] {
-            machine.step(who, self.now, &mut self.rng);
-            if machine.reactors.iter().all(ReactorActor::has_ended) {
+            if let Some(ended) = machine.step(who, self.now, &mut self.rng) {
+                self.orphans.push(ended.net.clone());
+            }
+            if machine.reactors.iter().all(Option::is_none) {
                 self.crash(index);
             }
         }
@@ -235,8 +233,8 @@ impl World {
         self.now = self.now.plus_ms(next - self.now.mono_ms);
         self.turns_at_once = 0;
         tracing::trace!(target: "sim", "it is {next} ms");
-        let living =
-            self.nodes.iter().flatten().flat_map(|machine| &machine.reactors).map(|actor| &actor.net);
+        let living = self.nodes.iter().flatten().flat_map(|machine| machine.reactors.iter().flatten());
+        let living = living.map(|actor| &actor.net);
         for net in living.chain(&self.orphans) {
             net.advance(next);
         }
@@ -256,7 +254,7 @@ impl World {
     pub fn excess(&self) -> Option<String> {
         for machine in self.nodes.iter().flatten() {
             let config = &machine.node.config;
-            for actor in &machine.reactors {
+            for actor in machine.reactors.iter().flatten() {
                 let (rooms, frames, bytes) = actor.reactor.rooms();
                 // A view is cut back by the pass that follows a batch, so it may hold that batch too.
                 let batch = config.batch_events_max * self.size.mailbox;
@@ -327,7 +325,7 @@ impl World {
                 Reactor::new(id, Arc::clone(&node), reactor_limits, Arc::new(WebClient), rng, self.now);
             let net = MemoryNet::new(size.wire_bytes);
             net.advance(self.now.mono_ms);
-            reactors.push(ReactorActor::new(reactor, net, mail));
+            reactors.push(Some(ReactorActor::new(reactor, net, mail)));
         }
         let worker = |mail| WorkerActor::new(RoomWorker::new(room_limits, Arc::clone(&node.online)), mail);
         let lane = |mail| LaneActor::new(Lane::new(self.disk.clone(), lane_limits), self.disk.clone(), mail);
@@ -375,13 +373,13 @@ impl World {
     }
 
     /// So many messages more in a room, behind the back of all nodes. Only for rooms that none of them has loaded.
-    pub fn fill(&mut self, room: &RoomRow, user: &User, count: u64) {
+    pub fn fill(&mut self, room: RoomId, user: &User, count: u64) {
         let user = Arc::new(user.clone());
         for number in 0..count {
             let content = Content::parse(&format!("old message {number}")).expect("a content");
             let retry_key = (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64());
             let change = Change::Message { content };
-            let append = Append { room: room.id, user: Arc::clone(&user), nonce: None, retry_key, change };
+            let append = Append { room, user: Arc::clone(&user), nonce: None, retry_key, change };
             match self.disk.append(&[append], self.now.timestamp()).as_deref() {
                 Ok([Outcome::Stored { .. }]) => {}
                 other => panic!("not stored, but {other:?}"),

@@ -32,7 +32,7 @@ use crate::assets::{Asset, Assets};
 use crate::http1::Encoding;
 use crate::memory::{MemoryListener, MemoryNet, MemoryStream};
 use crate::stream::Listener;
-use client::{Client, Got, handshake};
+use client::{Client, Got, handshake, masked};
 
 /// A reactor with its wire and its clock.
 struct Rig {

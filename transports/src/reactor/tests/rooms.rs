@@ -239,7 +239,7 @@ fn a_large_room_is_served_in_slices_between_which_others_are_heard() {
     rig.reactor.turn(rig.now, &mut out);
     assert!(rig.reactor.has_work(), "one slice does not serve them all");
     // What came during the pass is answered by the next turn.
-    assert!(other.wire.send(&client::masked(0x81, br#"{"type":"ping"}"#)).is_ok());
+    assert!(other.wire.send(&masked(0x81, br#"{"type":"ping"}"#)).is_ok());
     for edge in rig.net.take_ready() {
         rig.reactor.handle_ready(u32::try_from(edge.token.0).unwrap(), edge.readable, edge.writable, false);
     }
