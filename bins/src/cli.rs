@@ -49,7 +49,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Put a backup in the place of a database that is not there. Clients load rooms anew: every epoch changes.
+    /// Put a backup in the place of the database, which is moved aside. Clients load rooms anew: every epoch changes.
     Restore {
         file: PathBuf,
         /// As JSON.

@@ -39,13 +39,10 @@ pub fn backup(from: &Dsn, to: &Path, progress: &mut dyn FnMut(Progress)) -> Resu
     Ok(counts)
 }
 
-/// Puts a backup in the place of a database that is not there, with new epochs.
+/// Puts a backup in the place of the database, with new epochs. A database that is there is moved aside, not overwritten; one
+/// that is being served is left alone.
 pub fn restore(from: &Path, to: &Dsn, progress: &mut dyn FnMut(Progress)) -> Result<Counts, ToolError> {
     let to = sqlite_path(to, "restore it with pg_restore, then renew its epochs")?;
-    for file in [to.to_owned(), with_suffix(to, "-wal"), with_suffix(to, "-shm"), with_suffix(to, "-journal")]
-    {
-        refuse_existing(&file)?;
-    }
     if !from.is_file() {
         return Err(ToolError::Refused(format!("there is no backup {}", from.display())));
     }
@@ -60,9 +57,35 @@ pub fn restore(from: &Path, to: &Dsn, progress: &mut dyn FnMut(Progress)) -> Res
     let conn = Connection::open_with_flags(&partial, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
     conn.execute("UPDATE identity SET epoch = ?1", [new_epoch()]).map_err(failed)?;
     conn.close().map_err(|(_, error)| failed(error))?;
+    move_aside(to)?;
     name(&partial, to)?;
     Ok(counts)
 }
+
+/// Renames a database with the files that belong to it, to the first free `….replaced-N`.
+fn move_aside(path: &Path) -> Result<(), ToolError> {
+    // The database first: without it the others are nothing that anybody would open.
+    let family = ["", "-wal", "-shm", "-journal"];
+    let there: Vec<_> = family.into_iter().filter(|suffix| with_suffix(path, suffix).exists()).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    let aside = (1..=REPLACED_MAX)
+        .map(|number| with_suffix(path, &format!(".replaced-{number}")))
+        .find(|aside| family.iter().all(|suffix| !with_suffix(aside, suffix).exists()))
+        .ok_or_else(|| {
+            ToolError::Refused(format!("{} was replaced very often: remove the old ones", path.display()))
+        })?;
+    for suffix in there {
+        std::fs::rename(with_suffix(path, suffix), with_suffix(&aside, suffix)).map_err(|error| {
+            ToolError::Failed(format!("{} cannot be moved to {} ({error})", path.display(), aside.display()))
+        })?;
+    }
+    Ok(())
+}
+
+/// Replaced databases that may lie beside one.
+const REPLACED_MAX: u32 = 1000;
 
 /// Gives every room a new epoch, as after a restore by other means. Nobody may serve the database meanwhile.
 pub fn renew_epochs(dsn: &Dsn, now: Timestamp) -> Result<(), ToolError> {

@@ -150,7 +150,6 @@ fn nothing_is_overwritten_and_nothing_strange_is_restored() {
     furnish(&mut world(&path));
     backup(&dsn(&path), &scratch.path("copy.db"), &mut quiet()).unwrap();
     std::fs::write(scratch.path("text"), "not a database at all ".repeat(1000)).unwrap();
-    std::fs::write(scratch.path("stale.db-wal"), "").unwrap();
     let whole = std::fs::read(scratch.path("copy.db")).unwrap();
     std::fs::write(scratch.path("half.db"), &whole[..whole.len() / 2]).unwrap();
     let mut torn = whole;
@@ -159,8 +158,6 @@ fn nothing_is_overwritten_and_nothing_strange_is_restored() {
     }
     std::fs::write(scratch.path("torn.db"), torn).unwrap();
     for (from, to, expected) in [
-        ("copy.db", "chat.db", "exists already"),
-        ("copy.db", "stale.db", "exists already"),
         ("nothing.db", "new.db", "there is no backup"),
         ("text", "new.db", "is not a SQLite database"),
         ("half.db", "new.db", "damaged"),
@@ -184,6 +181,34 @@ fn nothing_is_overwritten_and_nothing_strange_is_restored() {
     assert!(matches!(backup(&postgres, &scratch.path("x"), &mut quiet()), Err(ToolError::Refused(_))));
     assert!(matches!(restore(&scratch.path("copy.db"), &postgres, &mut quiet()), Err(ToolError::Refused(_))));
     assert!(!scratch.path("nothing.db").exists());
+}
+
+#[test]
+fn what_a_restore_replaces_is_moved_aside() {
+    let scratch = Scratch::new();
+    let path = scratch.path("chat.db");
+    furnish(&mut world(&path));
+    backup(&dsn(&path), &scratch.path("copy.db"), &mut quiet()).unwrap();
+    std::fs::write(scratch.path("chat.db-wal"), "").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    restore(&scratch.path("copy.db"), &dsn(&path), &mut quiet()).unwrap();
+    restore(&scratch.path("copy.db"), &dsn(&path), &mut quiet()).unwrap();
+    assert_eq!(std::fs::read(scratch.path("chat.db.replaced-1")).unwrap(), before);
+    assert!(scratch.path("chat.db.replaced-1-wal").exists() && scratch.path("chat.db.replaced-2").exists());
+    assert!(path.exists() && !scratch.path("chat.db-wal").exists());
+}
+
+#[test]
+fn a_database_that_is_served_is_not_replaced() {
+    let scratch = Scratch::new();
+    let path = scratch.path("chat.db");
+    let now = Timestamp::from_ms(1);
+    let stores =
+        chatroom_storage::open(&dsn(&path), &Options { serving: true, ..Options::default() }, now).unwrap();
+    backup(&dsn(&path), &scratch.path("copy.db"), &mut quiet()).unwrap();
+    assert!(restore(&scratch.path("copy.db"), &dsn(&path), &mut quiet()).is_err());
+    assert!(!scratch.path("chat.db.replaced-1").exists());
+    drop(stores);
 }
 
 #[test]
