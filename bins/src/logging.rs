@@ -5,7 +5,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Begin to log.
 pub fn start(config: &Config) {
-    let filter = EnvFilter::new(&config.log_level);
+    // The PostgreSQL client tells the parameters of statements at debug: contents and password hashes.
+    let filter = EnvFilter::new(format!("{},tokio_postgres=warn", config.log_level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
