@@ -290,6 +290,8 @@ fn settle(
     }
     for (room, mut events) in rooms {
         events.sort_by_key(|event| event.seq);
+        // What was stored just now may have been read back, too, between two that were stored before.
+        events.dedup_by_key(|event| event.seq);
         out.push(Effect::Worker(room, WorkerMail::Committed { room, events }));
     }
     // Behind the events: whoever has an answer and joins with its seq finds a worker that knows of it.
@@ -371,3 +373,6 @@ fn content_bytes(append: &Append) -> usize {
         Change::Delete { .. } => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,7 @@ pub struct Room {
     /// Reactors with members, and how many.
     reactors: Vec<(ReactorId, u32)>,
     /// Who waits for which store block.
-    waiting: Vec<(u64, Vec<Ask>)>,
+    waiting: Vec<Waiting>,
     /// Joins with a `since` beyond the head: the store was read at a moment when its events had not come here yet, or the
     /// log is another one. They wait for a look at the store's head.
     ahead: Vec<JoinMail>,
@@ -70,6 +70,17 @@ pub struct Room {
     last_page: Option<(Seq, Arc<Page>)>,
     /// When somebody last wanted something from it (`mono_ms`).
     used_ms: u64,
+}
+
+/// A store block that is being read.
+#[derive(Debug)]
+struct Waiting {
+    block: u64,
+    asks: Vec<Ask>,
+    /// The room's last event when the read was asked for: up to there the read must show all.
+    head: Seq,
+    /// Messages that were deleted since the read was asked for: it may have seen them as they were.
+    deleted: Vec<Seq>,
 }
 
 /// A catching-up connection's question, see `WorkerMail::Ask`.
@@ -149,6 +160,9 @@ impl Room {
         let mut frames = Vec::with_capacity(events.len());
         for event in events {
             self.order.push(event, now_ms, |event| {
+                if let EventKind::Delete { of } = event.kind {
+                    self.waiting.iter_mut().for_each(|waiting| waiting.deleted.push(of));
+                }
                 let frame = event_frame(&event);
                 self.recent.push(&event, Arc::clone(&frame), event_frame);
                 if matches!(event.kind, EventKind::Message { .. }) {
@@ -311,18 +325,35 @@ impl Room {
         }
     }
 
+    /// Take out of a block just read what was deleted after it was asked for.
+    pub fn redact_block(&self, block: u64, events: &mut [Event]) {
+        let Some(waiting) = self.waiting.iter().find(|waiting| waiting.block == block) else { return };
+        for event in events {
+            match &mut event.kind {
+                EventKind::Message { content, .. } if waiting.deleted.contains(&event.seq) => *content = None,
+                EventKind::Edit { of, content } if waiting.deleted.contains(of) => *content = None,
+                EventKind::Message { .. } | EventKind::Edit { .. } | EventKind::Delete { .. } => {}
+            }
+        }
+    }
+
     /// A block of the store for those who wait for it; `None`: it cannot be read, which they are told as a gap.
     pub fn handle_block(&mut self, block: u64, frames: Option<&[(Seq, Arc<Frame>)]>, out: &mut Vec<Effect>) {
-        let Some(index) = self.waiting.iter().position(|(number, _)| *number == block) else { return };
-        let (_, waiting) = self.waiting.swap_remove(index);
+        let Some(index) = self.waiting.iter().position(|waiting| waiting.block == block) else { return };
+        let Waiting { asks, head: read_to, .. } = self.waiting.swap_remove(index);
         let head = self.order.head();
-        for one in waiting {
+        for one in asks {
             let page = match frames {
                 Some(frames) => {
                     let wanted = frames.iter().filter(|(seq, _)| *seq > one.after && *seq <= head);
                     let page =
                         within(wanted.clone().map(|(_, frame)| frame), PAGE_FRAMES_MAX, PAGE_BYTES_MAX);
                     let to = wanted.take(page.len()).last().map_or(one.after, |(seq, _)| *seq);
+                    if page.is_empty() && one.after >= read_to {
+                        // What follows came while the block was being read.
+                        self.wait_for_block(one, out);
+                        continue;
+                    }
                     if page.is_empty() {
                         self.gap(one.after, block_end(block).min(head), one.wants_presence)
                     } else {
@@ -395,12 +426,13 @@ impl Room {
         self.page(vec![frame], to, wants_presence)
     }
 
-    fn wait_for_block(&mut self, waiting: Ask, out: &mut Vec<Effect>) {
-        let block = waiting.after.get() / BLOCK_EVENTS;
-        if let Some((_, all)) = self.waiting.iter_mut().find(|(number, _)| *number == block) {
-            all.push(waiting);
+    fn wait_for_block(&mut self, ask: Ask, out: &mut Vec<Effect>) {
+        let block = ask.after.get() / BLOCK_EVENTS;
+        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.block == block) {
+            waiting.asks.push(ask);
         } else {
-            self.waiting.push((block, vec![waiting]));
+            let head = self.order.head();
+            self.waiting.push(Waiting { block, asks: vec![ask], head, deleted: Vec::new() });
             out.push(Effect::Reader(ReaderMail::Block { room: self.id, block }));
         }
     }

@@ -637,3 +637,6 @@ fn refusal_words(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::Deleted => (ErrorCode::Conflict, "the message is deleted"),
     }
 }
+
+#[cfg(test)]
+mod tests;

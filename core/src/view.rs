@@ -445,3 +445,6 @@ impl Kept {
         self.encoded[place].get_or_insert_with(|| encode(&self.frame, framing)).clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

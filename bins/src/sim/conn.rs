@@ -311,7 +311,8 @@ impl Conn {
             }
             ("gap", Some(room)) => {
                 let track = self.tracks.get_mut(&room).ok_or("a gap of a room that was left")?;
-                log(disk, room, |log| track.gap(frame, log))?;
+                let failed = disk.counts().failed_reads > 0;
+                log(disk, room, |log| track.gap(frame, self.replay_max, failed, log))?;
                 self.note_seen(room, memory);
             }
             ("presence", Some(room)) => {

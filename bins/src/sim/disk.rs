@@ -79,6 +79,7 @@ pub struct Counts {
     /// Reads of a stretch of a log.
     pub event_reads: u64,
     pub head_reads: u64,
+    pub failed_reads: u64,
 }
 
 impl Disk {
@@ -180,6 +181,7 @@ impl Store for Disk {
                 state.counts.head_reads += 1;
             }
             if chance(&mut state.rng, state.faults.read_fails) {
+                state.counts.failed_reads += 1;
                 return Err(unavailable());
             }
             state.store.read(query, at)

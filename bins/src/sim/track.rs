@@ -143,8 +143,15 @@ impl Track {
         Ok(())
     }
 
-    /// `gap`: it begins where the next event would have been, and ends within the log.
-    pub fn gap(&mut self, frame: &Value, log: &Log) -> Result<(), Broken> {
+    /// `gap`: it begins where the next event would have been, and ends within the log. There is one only where the client is
+    /// too far behind, or the store could not be read.
+    pub fn gap(
+        &mut self,
+        frame: &Value,
+        replay_max: u64,
+        reads_failed: bool,
+        log: &Log,
+    ) -> Result<(), Broken> {
         let place = self.place.as_mut().ok_or("a gap before joined")?;
         let (from, to) = (number(frame, "from")?, number(frame, "to")?);
         if from != place.next || to < from || to > log.events.len() as u64 {
@@ -153,6 +160,9 @@ impl Track {
                 place.next,
                 log.events.len()
             ));
+        }
+        if to - from < replay_max && !reads_failed {
+            return Err(format!("a gap of {} events without need", to - from + 1));
         }
         place.next = to + 1;
         if let Presence::Named(_) = place.presence {

@@ -1,5 +1,6 @@
 //! What the tests of rooms share, and the rules of a room one by one.
 
+mod pages;
 mod worker;
 
 use std::sync::Arc;
@@ -74,7 +75,7 @@ fn join(user: u64, since: Option<u64>) -> JoinMail {
 }
 
 /// What follows this event, asked by the connection with this number.
-fn ask(slot: u32, after: u64) -> WorkerMail {
+fn catch_up(slot: u32, after: u64) -> WorkerMail {
     WorkerMail::Ask {
         room: room(1),
         from: caller(0, slot),

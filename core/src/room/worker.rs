@@ -261,10 +261,13 @@ impl RoomWorker {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        let Ok(events) = events else {
+        let Ok(mut events) = events else {
             self.with_room(id, now, out, |room, _, _, out| room.handle_block(block, None, out));
             return;
         };
+        if let Some(Entry::Loaded(room)) = self.rooms.get(&id) {
+            room.redact_block(block, &mut events);
+        }
         let frames: Vec<(Seq, Arc<Frame>)> =
             events.iter().map(|event| (event.seq, event_frame(event))).collect();
         if frames.len() as u64 == BLOCK_EVENTS {

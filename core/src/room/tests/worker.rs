@@ -92,7 +92,7 @@ fn a_block_is_read_once_for_all_who_wait() {
     let mut worker = loaded(250);
     let mut reads = Vec::new();
     for slot in 1..=20 {
-        reads.extend(step(&mut worker, ask(slot, 100 + u64::from(slot)), at(0)));
+        reads.extend(step(&mut worker, catch_up(slot, 100 + u64::from(slot)), at(0)));
     }
     assert!(matches!(&reads[..], [Effect::Reader(ReaderMail::Block { block: 1, .. })]), "{reads:?}");
     let events = Ok((101..=200).map(|seq| message(1, seq)).collect());
@@ -104,14 +104,14 @@ fn a_block_is_read_once_for_all_who_wait() {
     let pages: Vec<_> = out.iter().map(page).collect();
     assert_eq!(pages, (1..=20).map(|slot| (slot, 100 - slot as usize, 200)).collect::<Vec<_>>());
     // And from then on from memory.
-    let out = step(&mut worker, ask(1, 100), at(0));
+    let out = step(&mut worker, catch_up(1, 100), at(0));
     assert!(matches!(&out[..], [Effect::Reactor(_, ReactorMail::Page { .. })]), "{out:?}");
 }
 
 #[test]
 fn a_block_that_cannot_be_read_is_a_gap_to_its_end() {
     let mut worker = loaded(250);
-    step(&mut worker, ask(1, 120), at(0));
+    step(&mut worker, catch_up(1, 120), at(0));
     let events = Err(StoreError::Unavailable("gone".into()));
     let out = step(&mut worker, WorkerMail::Block { room: room(1), block: 1, events }, at(0));
     let [Effect::Reactor(_, ReactorMail::Page { page, .. })] = &out[..] else { panic!("{out:?}") };
