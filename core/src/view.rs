@@ -282,6 +282,11 @@ impl RoomView {
         }
     }
 
+    /// Whether any typing frame is kept: while none is, nobody has to be left out of anything.
+    pub fn keeps_typing(&self) -> bool {
+        self.kept_typing > 0
+    }
+
     /// Some kept typing frame at or behind `cursor` is by `user`, who must not get it.
     pub fn typed_by(&self, cursor: u64, user: UserId) -> bool {
         self.kept_typing > 0

@@ -482,7 +482,7 @@ impl<S: Stream> Reactor<S> {
                 continue;
             }
             let user = match &connection.state {
-                State::Chat(chat) if member.profile.typing() => {
+                State::Chat(chat) if member.profile.typing() && view.keeps_typing() => {
                     chat.session.record().map(|record| record.user.id)
                 }
                 State::Chat(_) | State::Http(_) | State::Echo(_) | State::Closing { .. } => None,
