@@ -11,6 +11,7 @@ pub mod client;
 pub mod conn;
 pub mod disk;
 pub mod memory;
+pub mod rest;
 pub mod swarm;
 pub mod track;
 pub mod wire;

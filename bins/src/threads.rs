@@ -173,7 +173,9 @@ pub fn run_reader(
                 post.post(effect);
             }
             if is_shared {
-                look_around(store.as_mut(), post, now, &mut epoch);
+                for effect in look_around(store.as_mut(), now, &mut epoch) {
+                    post.post(effect);
+                }
             }
             swept_ms = Some(now.mono_ms);
         }
@@ -247,7 +249,7 @@ pub(crate) fn sweep(store: &mut dyn Store, now: Now, node: &Node) -> Vec<Effect>
 
 /// The rooms that got events lately, from whatever node: each worker compares with what it has (DESIGN.md 7). A log that was
 /// replaced shows as another epoch of the store.
-fn look_around(store: &mut dyn Store, post: &Post, now: Now, epoch: &mut Option<Arc<str>>) {
+pub(crate) fn look_around(store: &mut dyn Store, now: Now, epoch: &mut Option<Arc<str>>) -> Vec<Effect> {
     match store.read(&Query::RecentRooms { within_ms: LOOK_BACK_MS }, now.timestamp()) {
         Ok(Found::RecentRooms { store_epoch, rooms }) => {
             if epoch.as_ref().is_some_and(|before| *before != store_epoch) {
@@ -256,12 +258,14 @@ fn look_around(store: &mut dyn Store, post: &Post, now: Now, epoch: &mut Option<
                 std::process::exit(1);
             }
             *epoch = Some(store_epoch);
-            for (room, last_seq) in rooms {
-                post.post(Effect::Worker(room, WorkerMail::Head { room, last_seq }));
-            }
+            let head = |(room, last_seq)| Effect::Worker(room, WorkerMail::Head { room, last_seq });
+            rooms.into_iter().map(head).collect()
         }
         Ok(other) => unreachable!("a store answered RecentRooms with {other:?}"),
-        Err(error) => tracing::warn!(target: "chatroom::store", %error, "the rooms that grew cannot be read"),
+        Err(error) => {
+            tracing::warn!(target: "chatroom::store", %error, "the rooms that grew cannot be read");
+            Vec::new()
+        }
     }
 }
 

@@ -263,11 +263,22 @@ pub(super) struct ReaderActor {
     outbox: VecDeque<Effect>,
     busy_until_ms: u64,
     sweep_ms: Option<u64>,
+    /// Other nodes write to the disk, too.
+    is_shared: bool,
+    epoch: Option<Arc<str>>,
 }
 
 impl ReaderActor {
-    pub(super) fn new(disk: Disk, mail: Receiver<ReaderMail>, sweeps: bool) -> ReaderActor {
-        ReaderActor { disk, mail, outbox: VecDeque::new(), busy_until_ms: 0, sweep_ms: sweeps.then_some(0) }
+    pub(super) fn new(disk: Disk, mail: Receiver<ReaderMail>, sweeps: bool, is_shared: bool) -> ReaderActor {
+        ReaderActor {
+            disk,
+            mail,
+            outbox: VecDeque::new(),
+            busy_until_ms: 0,
+            sweep_ms: sweeps.then_some(0),
+            is_shared,
+            epoch: None,
+        }
     }
 
     pub(super) fn is_ready(&self, now: Now, post: &Post) -> bool {
@@ -296,6 +307,9 @@ impl ReaderActor {
         }
         if self.sweep_ms.is_some_and(|at| at <= turn.now.mono_ms) {
             self.outbox.extend(threads::sweep(&mut self.disk, turn.now, turn.node));
+            if self.is_shared {
+                self.outbox.extend(threads::look_around(&mut self.disk, turn.now, &mut self.epoch));
+            }
             self.sweep_ms = Some(turn.now.after_ms(threads::SWEEP_MS));
         } else if let Some(mail) = self.mail.try_recv() {
             self.outbox.push_back(threads::read(&mut self.disk, mail, turn.now));

@@ -10,6 +10,7 @@ use super::chance::{Chance, chance};
 use super::conn::{Conn, Moved, Opening};
 use super::disk::Disk;
 use super::memory::{Change, Fate, Memory, Request};
+use super::rest::{Answered, Asked, Rest};
 use super::track::{Broken, Joining, Track};
 use super::wire::Wire;
 use super::world::World;
@@ -18,6 +19,9 @@ pub struct Bot {
     pub user: User,
     pub memory: Memory,
     pub conn: Option<Conn>,
+    rest: Option<Rest>,
+    /// The node that it is connected to.
+    node: usize,
     rng: ChaCha8Rng,
     /// Rooms it may be in.
     rooms: Vec<u64>,
@@ -39,6 +43,8 @@ pub struct Bot {
 
 /// After this time without reading the server may have given a client up: two heartbeats, or the stall limit.
 const DEAF_MS: u64 = 20_000;
+/// And after this one when it drains: what it says goodbye with is not waited for any longer.
+const CLOSING_MS: u64 = 2000;
 
 impl Bot {
     pub fn new(user: User, rooms: Vec<u64>, rest_ms: u64, mut rng: ChaCha8Rng, now_ms: u64) -> Bot {
@@ -49,6 +55,8 @@ impl Bot {
             user,
             memory: Memory::default(),
             conn: None,
+            rest: None,
+            node: 0,
             rooms,
             wanted,
             connect_ms: now_ms + rng.between(0..=2000),
@@ -76,6 +84,7 @@ impl Bot {
     /// Read, answer, and act when it is time to. Whether anything moved.
     pub fn poll(&mut self, world: &mut World, calm: bool) -> Result<bool, Broken> {
         let now_ms = world.now.mono_ms;
+        self.poll_rest(&world.disk, now_ms)?;
         let Some(conn) = &mut self.conn else {
             return Ok(now_ms >= self.connect_ms && self.connect(world));
         };
@@ -88,12 +97,17 @@ impl Bot {
             return Ok(conn.wire.flush());
         }
         if let Some(since_ms) = self.deaf_since_ms.take() {
-            conn.was_deaf |= now_ms - since_ms > DEAF_MS;
+            let patience_ms = if world.is_draining(self.node) { CLOSING_MS } else { DEAF_MS };
+            conn.was_deaf |= now_ms - since_ms > patience_ms;
             conn.reads_since_ms = now_ms;
         }
         match conn.read(self.greed, &mut self.memory, &world.disk, now_ms)? {
             Moved::Ended => {
-                if conn.life == world.life(0) && !conn.was_deaf && conn.bye.is_none() && conn.is_open() {
+                if conn.life == world.life(self.node)
+                    && !conn.was_deaf
+                    && conn.bye.is_none()
+                    && conn.is_open()
+                {
                     return Err("the connection ended without a word".to_owned());
                 }
                 self.hang_up(now_ms);
@@ -106,10 +120,60 @@ impl Bot {
             return Ok(false);
         }
         self.act_ms = now_ms + self.rng.between(1..=self.rest_ms);
-        if !self.tend(now_ms) && !calm {
+        if self.rest.is_none() && chance(&mut self.rng, if calm { 0 } else { 100 }) {
+            self.ask(world);
+        } else if !self.tend(now_ms) && !calm {
             self.act(&world.disk, now_ms);
         }
         Ok(true)
+    }
+
+    fn poll_rest(&mut self, disk: &Disk, now_ms: u64) -> Result<(), Broken> {
+        let Some(rest) = &mut self.rest else { return Ok(()) };
+        let Answered::Done(page) = rest.poll(self.user.id.get(), &mut self.memory, disk, now_ms)? else {
+            return Ok(());
+        };
+        self.rest = None;
+        // Whoever reads a page joins with its seq, and has missed nothing.
+        if let Some((room, seq)) = page
+            && let Some(conn) = &mut self.conn
+            && conn.is_open()
+            && conn.bye.is_none()
+            && conn.tracks.get(&room).is_none_or(Track::is_in)
+        {
+            conn.join(room, Some(seq), None, true, now_ms);
+            if !self.wanted.contains(&room) {
+                self.wanted.push(room);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ask something over HTTP, of any node.
+    fn ask(&mut self, world: &mut World) {
+        let node = self.rng.index(world.nodes());
+        let Some(end) = world.connect(node) else { return };
+        let room = self.rooms[self.rng.index(self.rooms.len())];
+        let now_ms = world.now.mono_ms;
+        let asked = match self.rng.between(0..=4) {
+            0 => Asked::Page(room, 1 + self.rng.index(20)),
+            1 => {
+                let head = world.disk.head(room_id(room));
+                Asked::Events(room, self.rng.between(0..=head), 1 + self.rng.index(20))
+            }
+            _ => {
+                let number = self.make(room, &world.disk);
+                let request = &mut self.memory.requests[number];
+                if !matches!(request.change, Change::Message(_)) {
+                    // Only a message can bring one over HTTP.
+                    request.nonce = None;
+                }
+                Asked::Change(number)
+            }
+        };
+        let token = world.token(&self.user, 900);
+        self.rest =
+            Some(Rest::ask(Wire::new(end), &token, world.life(node), asked, &mut self.memory, now_ms));
     }
 
     /// All is said, answered and seen.
@@ -122,7 +186,20 @@ impl Bot {
                 .get(room)
                 .is_some_and(|track| track.is_in() && track.seen() == Some(disk.head(room_id(*room))))
         };
-        conn.is_quiet() && self.memory.requests.iter().all(settled) && self.wanted.iter().all(seen)
+        conn.is_quiet()
+            && self.rest.is_none()
+            && self.memory.requests.iter().all(settled)
+            && self.wanted.iter().all(seen)
+    }
+
+    /// The node that it is connected to.
+    pub fn node(&self) -> usize {
+        self.node
+    }
+
+    /// It is in this room, and said so.
+    pub fn is_in(&self, room: u64) -> bool {
+        self.conn.as_ref().is_some_and(|conn| conn.tracks.get(&room).is_some_and(Track::is_in))
     }
 
     /// What keeps it from being done, for people.
@@ -141,7 +218,8 @@ impl Bot {
     fn connect(&mut self, world: &mut World) -> bool {
         let now_ms = world.now.mono_ms;
         self.connect_ms = now_ms + self.rng.between(1..=2000);
-        let Some(end) = world.connect(0) else { return false };
+        self.node = self.rng.index(world.nodes());
+        let Some(end) = world.connect(self.node) else { return false };
         let room = self.wanted[self.rng.index(self.wanted.len())];
         let (since, epoch) = self.since(room);
         let with_room = chance(&mut self.rng, 500);
@@ -149,12 +227,13 @@ impl Bot {
             token: world.token(&self.user, 900),
             late: chance(&mut self.rng, 200),
             deflate: chance(&mut self.rng, 200),
+            alone: world.nodes() == 1,
             room: with_room.then(|| {
                 let given = epoch.as_ref().filter(|_| since.is_some()).map(|_| true);
                 (room, Joining { id: 0, since, epoch: given, presence: true }, epoch.unwrap_or_default())
             }),
         };
-        let conn = Conn::open(Wire::new(end), self.user.id.get(), world.life(0), opening, now_ms);
+        let conn = Conn::open(Wire::new(end), self.user.id.get(), world.life(self.node), opening, now_ms);
         self.conn = Some(conn);
         self.act_ms = now_ms;
         true
@@ -265,6 +344,14 @@ impl Bot {
 
     /// Say something, or change what was said.
     fn change(&mut self, room: u64, disk: &Disk, now_ms: u64) {
+        let number = self.make(room, disk);
+        if let Some(conn) = &mut self.conn {
+            conn.send(number, &mut self.memory, now_ms);
+        }
+    }
+
+    /// Make up a message, or a change to one; its number in memory.
+    fn make(&mut self, room: u64, disk: &Disk) -> usize {
         self.made += 1;
         let mut content = format!("{} says {}", self.user.name, self.made);
         if chance(&mut self.rng, 100) {
@@ -289,9 +376,7 @@ impl Bot {
         };
         let nonce = (!chance(&mut self.rng, 200)).then(|| format!("n-{}", self.made));
         self.memory.requests.push(Request { room, change, nonce, head, fate: Fate::Sent });
-        if let Some(conn) = &mut self.conn {
-            conn.send(self.memory.requests.len() - 1, &mut self.memory, now_ms);
-        }
+        self.memory.requests.len() - 1
     }
 }
 

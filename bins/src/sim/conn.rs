@@ -14,6 +14,8 @@ pub struct Conn {
     me: u64,
     /// What the node was when the connection began: another one now means that it has crashed.
     pub life: u64,
+    /// There are no other nodes, whose events might come here later.
+    alone: bool,
     state: State,
     pub tracks: BTreeMap<u64, Track>,
     pending: BTreeMap<i64, Pending>,
@@ -69,6 +71,8 @@ pub struct Opening {
     /// The token goes into the first frame.
     pub late: bool,
     pub deflate: bool,
+    /// There are no other nodes.
+    pub alone: bool,
     /// Join this room by the handshake.
     pub room: Option<(u64, Joining, String)>,
 }
@@ -114,6 +118,7 @@ impl Conn {
             wire,
             me,
             life,
+            alone: opening.alone,
             state: State::Handshake { room, room_id, first },
             tracks: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -271,6 +276,8 @@ impl Conn {
             Got::Pong(_) => Err("a pong that nobody asked for".to_owned()),
             Got::Close(1012, _) if self.bye.is_some() => Ok(true),
             Got::Close(4408 | 4413, _) if self.was_deaf => Ok(true),
+            // Bursts beyond the rate, again and again.
+            Got::Close(4429, _) => Ok(true),
             Got::Close(code, reason) => Err(format!("closed with {code} {reason}")),
         }
     }
@@ -295,7 +302,7 @@ impl Conn {
             ("joined", Some(room)) => {
                 let track = self.tracks.get_mut(&room).ok_or("joined a room that was not asked for")?;
                 let before = memory.seen(room);
-                log(disk, room, |log| track.joined(frame, before, self.replay_max, log))?;
+                log(disk, room, |log| track.joined(frame, before, self.alone, self.replay_max, log))?;
                 let seen = memory.rooms.entry(room).or_default();
                 seen.epoch = frame["epoch"].as_str().map(str::to_owned);
                 // The join of a handshake has no id.

@@ -156,6 +156,14 @@ impl Memory {
         seen.seq = Some(seen.seq.unwrap_or(0).max(seq));
     }
 
+    /// The last event of a room that was acked.
+    pub fn acked(&self, room: u64) -> u64 {
+        let here = self.requests.iter().filter(|request| request.room == room);
+        here.filter_map(|request| if let Fate::Acked(seq) = request.fate { Some(seq) } else { None })
+            .max()
+            .unwrap_or(0)
+    }
+
     pub fn seen(&self, room: u64) -> u64 {
         self.rooms.get(&room).and_then(|seen| seen.seq).unwrap_or(0)
     }

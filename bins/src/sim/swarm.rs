@@ -55,6 +55,11 @@ impl fmt::Display for Failure {
     }
 }
 
+/// A leave is held back 3 s, and so may one be that found its mailbox full.
+const LEAVES_ARE_TOLD_MS: u64 = 6000;
+/// Longer than any simulated room is kept without anybody in it, and than any connection that is closing.
+const ROOMS_ARE_LET_GO_MS: u64 = 330_000;
+
 struct Swarm {
     world: World,
     bots: Vec<Bot>,
@@ -145,7 +150,46 @@ impl Swarm {
             }
             self.advance(calm_until_ms);
         }
-        self.check()
+        self.rest(LEAVES_ARE_TOLD_MS)?;
+        self.check_presence()?;
+        let report = self.check()?;
+        // And when all have gone, nothing of them is left.
+        let users: Vec<_> = self.bots.drain(..).map(|bot| bot.user).collect();
+        self.world.pass_ms(ROOMS_ARE_LET_GO_MS);
+        match self.world.leftovers(&users) {
+            Some(left) => Err(format!("left behind: {left}")),
+            None => Ok(report),
+        }
+    }
+
+    /// Let time pass in peace.
+    fn rest(&mut self, ms: u64) -> Result<(), Broken> {
+        let until_ms = self.world.now.mono_ms + ms;
+        while self.world.now.mono_ms < until_ms {
+            self.work(true)?;
+            self.advance(until_ms);
+        }
+        self.work(true)
+    }
+
+    /// Whoever knows users by name knows those who are there, and no others. Without a bus nodes know their own.
+    fn check_presence(&self) -> Result<(), Broken> {
+        for bot in &self.bots {
+            for track in bot.conn.iter().flat_map(|conn| conn.tracks.values()) {
+                let Some(told) = track.users() else { continue };
+                let here =
+                    self.bots.iter().filter(|other| other.node() == bot.node() && other.is_in(track.room()));
+                let here = here.map(|other| other.user.id.get()).collect();
+                if *told != here {
+                    return Err(format!(
+                        "{} is told of {told:?} in room {}, not {here:?}",
+                        bot.user.name,
+                        track.room()
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Let all work until nothing moves at this time.
@@ -187,17 +231,18 @@ impl Swarm {
     /// Something goes wrong, or is mended.
     fn trouble(&mut self) {
         self.restart_when_due(false);
+        let node = self.rng.index(self.world.nodes());
         if self.world.now.mono_ms < self.chaos_ms {
             return;
         }
         self.chaos_ms = self.world.now.mono_ms + self.rng.between(50..=500);
-        if self.world.is_up(0) && chance(&mut self.rng, self.weather.crash) {
-            self.world.crash(0);
+        if self.world.is_up(node) && chance(&mut self.rng, self.weather.crash) {
+            self.world.crash(node);
             self.crashes += 1;
             self.restart_ms = Some(self.world.now.mono_ms + self.rng.between(0..=3000));
-        } else if self.world.is_up(0) && chance(&mut self.rng, self.weather.drain) {
-            self.world.drain(0);
-        } else if !self.world.is_up(0) && self.restart_ms.is_none() {
+        } else if self.world.is_up(node) && chance(&mut self.rng, self.weather.drain) {
+            self.world.drain(node);
+        } else if !self.world.is_up(node) && self.restart_ms.is_none() {
             self.restart_ms = Some(self.world.now.mono_ms + self.rng.between(0..=3000));
         }
         if chance(&mut self.rng, self.weather.cut) {
@@ -210,17 +255,21 @@ impl Swarm {
     }
 
     fn restart_when_due(&mut self, at_once: bool) {
-        let is_due = self.restart_ms.is_some_and(|at| at <= self.world.now.mono_ms);
-        if !self.world.is_up(0) && (is_due || at_once) {
-            self.restart_ms = None;
-            self.world.start(0);
-            self.set_wires();
+        if !at_once && self.restart_ms.is_none_or(|at| at > self.world.now.mono_ms) {
+            return;
+        }
+        self.restart_ms = None;
+        for node in 0..self.world.nodes() {
+            if !self.world.is_up(node) {
+                self.world.start(node);
+                self.set_wires();
+            }
         }
     }
 
     fn set_wires(&mut self) {
         let narrow = chance(&mut self.rng, 300) && self.weather.latency_ms > 0;
-        for net in self.world.nets(0) {
+        for net in (0..self.world.nodes()).flat_map(|node| self.world.nets(node)) {
             net.set_latency(self.weather.latency_ms);
             net.set_transfer_max(if narrow { 1 + self.rng.index(200) } else { 0 });
         }
@@ -264,7 +313,7 @@ impl Weather {
 /// Many sizes: bounds that are hit at once find more than those that are never hit.
 fn draw_size(rng: &mut ChaCha8Rng) -> Size {
     let mut size = Size {
-        nodes: 1,
+        nodes: [1, 1, 1, 2][rng.index(4)],
         reactors: 1 + u16::try_from(rng.index(3)).unwrap_or(0),
         workers: 1 + rng.index(2),
         lanes: 1 + rng.index(2),
@@ -274,6 +323,9 @@ fn draw_size(rng: &mut ChaCha8Rng) -> Size {
         room_idle_ms: [100, 300_000][rng.index(2)],
         ..Size::default()
     };
+    if rng.index(5) == 0 {
+        size.settings.retain(|(name, _)| *name != "RATE_LIMIT");
+    }
     let mut set = |name, values: &[u32]| {
         if let Some(value) = values.get(rng.index(values.len() + 2)) {
             size.settings.push((name, value.to_string()));

@@ -81,15 +81,24 @@ impl Track {
         self.place.as_ref().map(|place| place.next - 1)
     }
 
-    /// `joined`. `before` is the last event that this client has seen of the room, on whatever connection.
-    pub fn joined(&mut self, frame: &Value, before: u64, replay_max: u64, log: &Log) -> Result<(), Broken> {
+    /// `joined`. `before` is the last event that this client has seen of the room, on whatever connection; of another node, if
+    /// it is not `alone`, which may be ahead of this one.
+    pub fn joined(
+        &mut self,
+        frame: &Value,
+        before: u64,
+        alone: bool,
+        replay_max: u64,
+        log: &Log,
+    ) -> Result<(), Broken> {
         let Some(joining) = self.joining.take() else { return Err("joined without a join".to_owned()) };
         if frame.get("id").and_then(Value::as_i64).unwrap_or(0) != joining.id {
             return Err(format!("joined answers another join than {}", joining.id));
         }
         let seq = number(frame, "seq")?;
         let head = log.events.len() as u64;
-        if seq > head || seq < before {
+        let knows = alone || (joining.since.is_some() && joining.epoch != Some(false));
+        if seq > head || (knows && seq < before) {
             return Err(format!("joined at {seq}; the log ends at {head}, and {before} was seen"));
         }
         let resumed = frame.get("resumed").map(|resumed| resumed == true);
@@ -203,6 +212,14 @@ impl Track {
             _ => return Err("presence of no kind".to_owned()),
         }
         Ok(())
+    }
+
+    /// The users who are there, as far as this connection was told: `None` where it does not know them by name.
+    pub fn users(&self) -> Option<&BTreeSet<u64>> {
+        match &self.place.as_ref()?.presence {
+            Presence::Named(users) => Some(users),
+            Presence::NotWanted | Presence::Unknown => None,
+        }
     }
 
     pub fn room(&self) -> u64 {

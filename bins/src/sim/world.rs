@@ -127,6 +127,10 @@ impl World {
         ChaCha8Rng::from_rng(&mut self.rng)
     }
 
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
     pub fn turns(&self) -> u64 {
         self.turns
     }
@@ -159,6 +163,10 @@ impl World {
     /// Which of the node's lives this is; when it is down, none.
     pub fn life(&self, index: usize) -> u64 {
         if self.is_up(index) { self.lives[index] } else { 0 }
+    }
+
+    pub fn is_draining(&self, index: usize) -> bool {
+        self.nodes[index].as_ref().is_some_and(|machine| machine.node.health.is_draining())
     }
 
     pub fn is_up(&self, index: usize) -> bool {
@@ -273,6 +281,31 @@ impl World {
         None
     }
 
+    /// What is still held, though no client is here and no room is used: `None` when all was given back.
+    pub fn leftovers(&self, users: &[User]) -> Option<String> {
+        for machine in self.nodes.iter().flatten() {
+            for actor in machine.reactors.iter().flatten() {
+                let (connections, rooms) = (actor.reactor.connections(), actor.reactor.rooms());
+                if connections > 0 || rooms != (0, 0, 0) {
+                    return Some(format!("{connections} connections, views {rooms:?}"));
+                }
+            }
+            for actor in &machine.workers {
+                let (rooms, bytes) = (actor.worker.rooms(), actor.worker.recent_bytes());
+                if rooms > 0 || bytes > 0 {
+                    return Some(format!("{rooms} rooms with {bytes} bytes of recent events"));
+                }
+            }
+            for user in users {
+                let connections = machine.node.users.record(user.clone(), self.now).connections();
+                if connections > 0 {
+                    return Some(format!("{} counts {connections} connections", user.name));
+                }
+            }
+        }
+        None
+    }
+
     fn build(&mut self) -> Machine {
         let size = &self.size;
         let environment =
@@ -329,7 +362,8 @@ impl World {
         }
         let worker = |mail| WorkerActor::new(RoomWorker::new(room_limits, Arc::clone(&node.online)), mail);
         let lane = |mail| LaneActor::new(Lane::new(self.disk.clone(), lane_limits), self.disk.clone(), mail);
-        let reader = |index| ReaderActor::new(self.disk.clone(), reader_rx.clone(), index == 0);
+        let reader =
+            |index| ReaderActor::new(self.disk.clone(), reader_rx.clone(), index == 0, size.nodes > 1);
         node.health.set_started();
         Machine {
             workers: worker_rx.into_iter().map(worker).collect(),
