@@ -7,6 +7,8 @@ mod auth;
 mod drain;
 #[path = "rules/messages.rs"]
 mod messages;
+#[path = "rules/nodes.rs"]
+mod nodes;
 #[path = "rules/presence.rs"]
 mod presence;
 #[path = "rules/resume.rs"]

@@ -284,6 +284,16 @@ impl MemoryClient {
         Ok(buffer)
     }
 
+    /// Say that nothing more will be sent; the other direction stays open.
+    pub fn shut_down_write(&mut self) {
+        let token = {
+            let mut pipe = self.pipe.borrow_mut();
+            pipe.to_server.closed = true;
+            pipe.token
+        };
+        self.net.edge(token, true, false);
+    }
+
     /// Cut the connection without a word: what flies is lost, the server sees an error.
     pub fn cut(&mut self) {
         let token = {

@@ -413,7 +413,7 @@ impl<S: Stream> Reactor<S> {
         let Some(connection) = self.slots.get(conn) else { return false };
         let read = match connection.stream.read(scratch) {
             Ok(0) => {
-                self.handle_end(conn, out);
+                self.handle_end(conn, now, out);
                 return false;
             }
             Ok(read) => read,
@@ -442,17 +442,22 @@ impl<S: Stream> Reactor<S> {
     }
 
     /// The other side has said all it had to say.
-    fn handle_end(&mut self, conn: ConnId, out: &mut Vec<Effect>) {
+    fn handle_end(&mut self, conn: ConnId, now: Now, out: &mut Vec<Effect>) {
         let Some(connection) = self.slots.get(conn) else { return };
         connection.readable = false;
-        // A request that is being answered is answered, to a client that closed its sending side only.
-        if let State::Http(http) = &mut connection.state
-            && http.is_answering()
-        {
-            http.end_after_answer();
-            return;
+        let owes = connection.waiting_parts() > 0;
+        match &mut connection.state {
+            // A request that is being answered is answered, to a client that closed its sending side only.
+            State::Http(http) if http.is_answering() => http.end_after_answer(),
+            State::Http(_) if owes => {
+                connection.state = State::Closing { until_ms: now.after_ms(LAST_BYTES_MS), shut_down: false };
+                self.note_deadline(conn.slot, now);
+            }
+            State::Closing { .. } if owes => {}
+            State::Http(_) | State::Closing { .. } | State::Chat(_) | State::Echo(_) => {
+                self.drop_slot(conn.slot, out);
+            }
         }
-        self.drop_slot(conn.slot, out);
     }
 
     fn handle_deadline(&mut self, conn: ConnId, now: Now, out: &mut Vec<Effect>) {
@@ -476,18 +481,19 @@ impl<S: Stream> Reactor<S> {
                     self.close_slot(conn.slot, CloseCode::HeartbeatTimeout, now, out);
                 }
             }
-            &State::Closing { until_ms, .. } => {
-                if now.mono_ms >= until_ms {
-                    self.drop_slot(conn.slot, out);
-                }
-            }
-            State::Http(_) => {
-                if stalled {
-                    self.drop_slot(conn.slot, out);
+            &State::Closing { until_ms, .. } if now.mono_ms < until_ms => {}
+            State::Closing { .. } => {
+                // Who still takes what is owed gets the rest of it.
+                let taken_ms = connection.stalled_since_ms().unwrap_or(0);
+                if connection.waiting_parts() > 0 && now.mono_ms < taken_ms + LAST_BYTES_MS {
+                    connection.state =
+                        State::Closing { until_ms: taken_ms + LAST_BYTES_MS, shut_down: false };
                 } else {
-                    self.http_deadline(conn, now, out);
+                    self.drop_slot(conn.slot, out);
                 }
             }
+            State::Http(_) if stalled => self.drop_slot(conn.slot, out),
+            State::Http(_) => self.http_deadline(conn, now, out),
         }
         if let Some(slot) = self.slots.get(conn).map(|_| conn.slot) {
             self.note_deadline(slot, now);
@@ -573,5 +579,8 @@ impl<S: Stream> Reactor<S> {
 
 /// How often the gauges are set anew.
 const GAUGE_EVERY_MS: u64 = 1000;
+/// A connection that is closing and takes nothing of what is owed to it for this long is dropped.
+const LAST_BYTES_MS: u64 = 3000;
+
 /// Deadlines are seconds: an eighth of one is fine enough.
 const WHEEL_TICK_MS: u64 = 128;

@@ -20,9 +20,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connect to a node, nothing said yet.
+    /// Connect to the first node, nothing said yet.
     pub fn connect(world: &mut World) -> Client {
-        let end = world.connect(0).expect("the node is up");
+        Client::connect_to(world, 0)
+    }
+
+    /// Connect to a node.
+    pub fn connect_to(world: &mut World, node: usize) -> Client {
+        let end = world.connect(node).expect("the node is up");
         Client::on(Wire::new(end))
     }
 
@@ -35,6 +40,16 @@ impl Client {
     pub fn open(world: &mut World, user: &User, query: &str) -> Client {
         let token = world.token(user, 900);
         Client::open_with(world, &format!("{query}&token={token}"), &[])
+    }
+
+    /// A WebSocket of a user to a node.
+    pub fn open_at(world: &mut World, node: usize, user: &User, query: &str) -> Client {
+        let token = world.token(user, 900);
+        let mut client = Client::connect_to(world, node);
+        let answer = client.handshake(world, &format!("{query}&token={token}"), &[]);
+        assert_eq!(answer.status, 101, "{answer:?}");
+        client.expect(world, "welcome");
+        client
     }
 
     /// A WebSocket by this query and with these headers.

@@ -114,3 +114,33 @@ fn a_stream_of_no_room_is_not_found() {
     );
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("not_found")));
 }
+
+#[test]
+fn a_slow_stream_gets_every_event_however_far_it_falls_behind() {
+    let size = Size { wire_bytes: 2000, ..Size::default() }
+        .with("REPLAY_MAX", 10)
+        .with("RECENT_EVENTS_MAX", 10)
+        .with("VIEW_FRAMES_MAX", 16);
+    let Scene { mut world, ada, ben, room } = Scene::new(size);
+    let mut writer = Client::member(&mut world, &ben, room);
+    let mut stream = open(&mut world, &ada, room, "?after=0", &[]);
+    for id in 1..=250 {
+        writer.message(&mut world, room, id, "some words that fill the wire of who does not read them");
+        writer.frames(&mut world);
+    }
+    let events = told(stream.events(&mut world));
+    let ids: Vec<u64> = events.iter().filter_map(|(_, id)| *id).collect();
+    assert_eq!(ids, (1..=250).collect::<Vec<_>>());
+    assert!(events.iter().all(|(name, _)| name != "gap"));
+}
+
+#[test]
+fn a_stream_ends_when_its_session_does() {
+    let Scene { mut world, ada, room, .. } = Scene::new(Size::default());
+    let mut stream = open(&mut world, &ada, room, "", &[]);
+    stream.events(&mut world);
+    let mut client = Client::connect(&mut world);
+    assert_eq!(client.rest(&mut world, &ada, "DELETE", "/sessions/1", None).status, 204);
+    stream.events(&mut world);
+    assert!(stream.wire.has_ended());
+}

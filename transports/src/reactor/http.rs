@@ -63,6 +63,8 @@ enum Phase {
 
 /// How long the other side has to take the last answer and close.
 const CLOSE_WAIT_MS: u64 = 2000;
+/// How soon a deadline is looked at again that came while an answer was going out.
+const OWING_MS: u64 = 1000;
 /// Beyond a request's own deadline, for its answer to find its way.
 const ANSWER_GRACE_MS: u64 = 5000;
 
@@ -137,8 +139,14 @@ impl<S: Stream> Reactor<S> {
 
     /// Patience with a client has ended.
     pub(super) fn http_deadline(&mut self, conn: ConnId, now: Now, out: &mut Vec<Effect>) {
+        let owes = self.slots.get(conn).is_some_and(|connection| connection.waiting_parts() > 0);
         let Some(http) = self.http(conn) else { return };
         if now.mono_ms < http.deadline_ms {
+            return;
+        }
+        if owes {
+            // An answer is still going out, and its taker has a patience of its own to meet.
+            http.deadline_ms = now.after_ms(OWING_MS);
             return;
         }
         match std::mem::replace(&mut http.phase, Phase::Over) {

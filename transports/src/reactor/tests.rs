@@ -3,6 +3,8 @@
 
 mod chat;
 mod client;
+mod hostile;
+mod http;
 mod rooms;
 mod time;
 

@@ -61,6 +61,17 @@ impl Client {
         String::from_utf8(self.bytes.drain(..end).collect()).unwrap()
     }
 
+    /// All that has come, as text.
+    pub(super) fn text(&mut self, rig: &mut Rig) -> String {
+        self.receive(rig, usize::MAX);
+        self.take_text()
+    }
+
+    /// What was received and not looked at, as text.
+    pub(super) fn take_text(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.bytes)).unwrap()
+    }
+
     pub(super) fn send(&mut self, rig: &mut Rig, json: &str) {
         self.send_bytes(rig, &masked(0x81, json.as_bytes()));
     }

@@ -251,3 +251,21 @@ fn a_large_room_is_served_in_slices_between_which_others_are_heard() {
         assert_eq!(member.seqs(&mut rig), [1]);
     }
 }
+
+#[test]
+fn a_busy_room_holds_up_no_other() {
+    let mut rig = Rig::new();
+    let mut members: Vec<Client> = (0..600).map(|n| rig.member(1 + n % 40, 0)).collect();
+    let mut alone = rig.client(41, "room_id=8");
+    rig.let_in(0);
+    alone.frames(&mut rig);
+    let mut out = Vec::new();
+    let busy: Arc<[_]> = vec![event(1, "x")].into();
+    let quiet: Arc<[_]> = vec![event(1, "y")].into();
+    rig.reactor.handle_mail(ReactorMail::Frames { room: room(ROOM), frames: busy }, rig.now, &mut out);
+    rig.reactor.handle_mail(ReactorMail::Frames { room: room(8), frames: quiet }, rig.now, &mut out);
+    rig.reactor.turn(rig.now, &mut out);
+    assert!(rig.reactor.has_work(), "the busy room takes more than one slice");
+    assert!(!alone.wire.receive(1000).unwrap().is_empty(), "and the other had its own meanwhile");
+    assert_eq!(members.iter_mut().map(|member| member.seqs(&mut rig).len()).sum::<usize>(), 600);
+}
