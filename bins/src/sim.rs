@@ -10,6 +10,7 @@ pub mod chance;
 pub mod client;
 pub mod conn;
 pub mod disk;
+pub mod listener;
 pub mod memory;
 pub mod rest;
 pub mod swarm;

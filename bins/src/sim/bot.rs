@@ -9,6 +9,7 @@ use serde_json::json;
 use super::chance::{Chance, chance};
 use super::conn::{Conn, Moved, Opening};
 use super::disk::Disk;
+use super::listener::{Heard, Listener};
 use super::memory::{Change, Fate, Memory, Request};
 use super::rest::{Answered, Asked, Rest};
 use super::track::{Broken, Joining, Track};
@@ -20,6 +21,7 @@ pub struct Bot {
     pub memory: Memory,
     pub conn: Option<Conn>,
     rest: Option<Rest>,
+    listener: Option<Listener>,
     /// The node that it is connected to.
     node: usize,
     rng: ChaCha8Rng,
@@ -56,6 +58,7 @@ impl Bot {
             memory: Memory::default(),
             conn: None,
             rest: None,
+            listener: None,
             node: 0,
             rooms,
             wanted,
@@ -85,8 +88,9 @@ impl Bot {
     pub fn poll(&mut self, world: &mut World, calm: bool) -> Result<bool, Broken> {
         let now_ms = world.now.mono_ms;
         self.poll_rest(&world.disk, now_ms)?;
+        let heard = self.poll_listener(world, calm)?;
         let Some(conn) = &mut self.conn else {
-            return Ok(now_ms >= self.connect_ms && self.connect(world));
+            return Ok((now_ms >= self.connect_ms && self.connect(world)) | heard);
         };
         if calm {
             self.deaf_until_ms = 0;
@@ -94,7 +98,7 @@ impl Bot {
         }
         if now_ms < self.deaf_until_ms {
             self.deaf_since_ms.get_or_insert(now_ms);
-            return Ok(conn.wire.flush());
+            return Ok(conn.wire.flush() | heard);
         }
         if let Some(since_ms) = self.deaf_since_ms.take() {
             let patience_ms = if world.is_draining(self.node) { CLOSING_MS } else { DEAF_MS };
@@ -117,11 +121,13 @@ impl Bot {
             Moved::Nothing => {}
         }
         if now_ms < self.act_ms || !conn.is_open() || conn.bye.is_some() {
-            return Ok(false);
+            return Ok(heard);
         }
         self.act_ms = now_ms + self.rng.between(1..=self.rest_ms);
         if self.rest.is_none() && chance(&mut self.rng, if calm { 0 } else { 100 }) {
             self.ask(world);
+        } else if self.listener.is_none() && chance(&mut self.rng, if calm { 0 } else { 40 }) {
+            self.listen(world);
         } else if !self.tend(now_ms) && !calm {
             self.act(&world.disk, now_ms);
         }
@@ -147,6 +153,36 @@ impl Bot {
             }
         }
         Ok(())
+    }
+
+    fn poll_listener(&mut self, world: &World, calm: bool) -> Result<bool, Broken> {
+        let Some(listener) = &mut self.listener else { return Ok(false) };
+        let heard = listener.poll(if calm { 1 << 20 } else { self.greed }, &world.disk)?;
+        let is_over =
+            if calm { listener.is_at_head(&world.disk) } else { world.now.mono_ms >= listener.until_ms };
+        if heard == Heard::Ended
+            && listener.is_open()
+            && listener.life == world.life(listener.node)
+            && !world.is_draining(listener.node)
+        {
+            return Err("the stream ended without need".to_owned());
+        }
+        if is_over || heard == Heard::Ended {
+            self.listener = None;
+        }
+        Ok(heard != Heard::Nothing)
+    }
+
+    /// Open an event stream for a while.
+    fn listen(&mut self, world: &mut World) {
+        let node = self.rng.index(world.nodes());
+        let Some(end) = world.connect(node) else { return };
+        let room = self.rooms[self.rng.index(self.rooms.len())];
+        let after = chance(&mut self.rng, 700).then(|| self.rng.between(0..=self.memory.seen(room)));
+        let until_ms = world.now.mono_ms + self.rng.between(1000..=20_000);
+        let token = world.token(&self.user, 900);
+        let (wire, life) = (Wire::new(end), world.life(node));
+        self.listener = Some(Listener::open(wire, &token, node, life, room, after, until_ms));
     }
 
     /// Ask something over HTTP, of any node.
@@ -291,6 +327,8 @@ impl Bot {
     fn join(&mut self, room: u64, now_ms: u64) {
         let (since, epoch) = self.since(room);
         let alien = since.is_some() && chance(&mut self.rng, 50);
+        // From a log that has been replaced, which was longer.
+        let since = if chance(&mut self.rng, 30) { since.map(|since| since + 100_000) } else { since };
         let epoch =
             if alien { Some(("another", false)) } else { epoch.as_deref().map(|epoch| (epoch, true)) };
         let presence = !chance(&mut self.rng, 300);

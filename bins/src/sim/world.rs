@@ -258,6 +258,20 @@ impl World {
         }
     }
 
+    /// Frames and bytes of JSON in all views, and bytes of recent events in all rooms.
+    pub fn kept(&self) -> (usize, usize, usize) {
+        let (mut frames, mut bytes, mut recent) = (0, 0, 0);
+        for machine in self.nodes.iter().flatten() {
+            for actor in machine.reactors.iter().flatten() {
+                let (_, more_frames, more_bytes) = actor.reactor.rooms();
+                frames += more_frames;
+                bytes += more_bytes;
+            }
+            recent += machine.workers.iter().map(|actor| actor.worker.recent_bytes()).sum::<usize>();
+        }
+        (frames, bytes, recent)
+    }
+
     /// What is bounded, and is not: `None` while all is within its bounds.
     pub fn excess(&self) -> Option<String> {
         for machine in self.nodes.iter().flatten() {

@@ -239,3 +239,18 @@ fn a_reader_that_takes_nothing_for_30_s_is_closed_with_4413() {
     }
     assert!(wire.has_ended() || matches!(last, Some(chatroom::sim::wire::Got::Close(4413, _))), "{last:?}");
 }
+
+#[test]
+fn a_reader_that_takes_nothing_costs_no_more_than_the_bounds() {
+    let size = Size { wire_bytes: 4096, ..Size::default() };
+    let size = size.with("VIEW_FRAMES_MAX", 32).with("RECENT_EVENTS_MAX", 50).with("ANSWERS_MAX", 100);
+    let (mut world, mut writer, _deaf, room) = Scene::joined(size);
+    let words = "w".repeat(1000);
+    for id in 1..=2000 {
+        writer.message(&mut world, room, id, &words);
+        writer.frames(&mut world);
+        let (frames, bytes, recent) = world.kept();
+        assert!(frames <= 2 * 32, "{frames} frames in the views of two reactors");
+        assert!(bytes <= 2 * 32 * 1300 && recent <= 50 * 1300, "{bytes} bytes in views, {recent} in rooms");
+    }
+}
