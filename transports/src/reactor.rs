@@ -534,8 +534,14 @@ impl<S: Stream> Reactor<S> {
                     }
                 }
                 State::Chat(_) | State::Echo(_) => self.close_slot(slot, CloseCode::Restart, now, out),
-                State::Http(http) if !http.is_answering() => self.drop_slot(slot, out),
-                State::Http(_) | State::Closing { .. } => {}
+                State::Http(http) if http.is_answering() => {}
+                State::Http(_) if connection.waiting_parts() > 0 => {
+                    connection.state =
+                        State::Closing { until_ms: now.after_ms(LAST_BYTES_MS), shut_down: false };
+                    self.note_deadline(slot, now);
+                }
+                State::Http(_) => self.drop_slot(slot, out),
+                State::Closing { .. } => {}
             }
         }
     }

@@ -110,6 +110,7 @@ impl Bot {
                 if conn.life == world.life(self.node)
                     && !conn.was_deaf
                     && conn.bye.is_none()
+                    && !conn.closed
                     && conn.is_open()
                 {
                     return Err("the connection ended without a word".to_owned());

@@ -27,6 +27,8 @@ pub struct Conn {
     pub reads_since_ms: u64,
     /// It did not read for so long that the server may have given up.
     pub was_deaf: bool,
+    /// The server said why it ends the connection, and had a reason to.
+    pub closed: bool,
     /// The server drains: come back after so many milliseconds.
     pub bye: Option<u64>,
 }
@@ -127,6 +129,7 @@ impl Conn {
             replay_max: 0,
             reads_since_ms: now_ms,
             was_deaf: false,
+            closed: false,
             bye: None,
         }
     }
@@ -274,11 +277,22 @@ impl Conn {
                 Ok(false)
             }
             Got::Pong(_) => Err("a pong that nobody asked for".to_owned()),
-            Got::Close(1012, _) if self.bye.is_some() => Ok(true),
-            Got::Close(4408 | 4413, _) if self.was_deaf => Ok(true),
-            // Bursts beyond the rate, again and again.
-            Got::Close(4429, _) => Ok(true),
+            Got::Close(code, _) if self.may_close(code) => {
+                self.closed = true;
+                Ok(true)
+            }
             Got::Close(code, reason) => Err(format!("closed with {code} {reason}")),
+        }
+    }
+
+    /// The server has a reason to end the connection with this code.
+    fn may_close(&self, code: u16) -> bool {
+        match code {
+            1012 => self.bye.is_some(),
+            4408 | 4413 => self.was_deaf,
+            // Bursts beyond the rate, again and again.
+            4429 => true,
+            _ => false,
         }
     }
 

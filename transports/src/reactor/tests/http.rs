@@ -97,7 +97,7 @@ fn frames_behind_the_handshake_are_not_lost() {
 }
 
 /// A long answer over a narrow wire, to a client that takes so many bytes each second; what it got.
-fn slow_download(head: &str, bytes_a_second: usize, shuts_down: bool) -> (usize, usize) {
+fn slow_download(head: &str, bytes_a_second: usize, shuts_down: bool, drains: bool) -> (usize, usize) {
     let mut rig = Rig::with(1000, &[("RATE_LIMIT", "off")], LIMITS);
     let mut client = Client::connect(&mut rig);
     client.send_bytes(&mut rig, head.as_bytes());
@@ -105,8 +105,11 @@ fn slow_download(head: &str, bytes_a_second: usize, shuts_down: bool) -> (usize,
         client.wire.shut_down_write();
     }
     let mut text = String::new();
-    for _ in 0..400 {
+    for second in 0..400 {
         rig.pass_ms(1000);
+        if drains && second == 5 {
+            rig.mail(ReactorMail::Drain);
+        }
         client.receive(&mut rig, bytes_a_second);
         text.push_str(&client.take_text());
         if client.ended {
@@ -121,14 +124,15 @@ fn slow_download(head: &str, bytes_a_second: usize, shuts_down: bool) -> (usize,
 #[test]
 fn a_long_answer_goes_out_to_its_end_also_to_who_is_slow_or_has_said_all() {
     let path = "GET /api/v1/asyncapi.json HTTP/1.1\r\nHost: h\r\n";
-    for (headers, bytes_a_second, shuts_down) in [
-        ("Connection: close\r\n\r\n", 1000, false),
-        ("Connection: close\r\n\r\n", 1000, true),
-        ("\r\n", 1000, true),
+    for (headers, bytes_a_second, shuts_down, drains) in [
+        ("Connection: close\r\n\r\n", 1000, false, false),
+        ("Connection: close\r\n\r\n", 1000, true, false),
+        ("\r\n", 1000, true, false),
+        ("\r\n", 1000, false, true),
         // Longer than an idle connection is kept.
-        ("\r\n", 300, false),
+        ("\r\n", 300, false, false),
     ] {
-        let (got, announced) = slow_download(&format!("{path}{headers}"), bytes_a_second, shuts_down);
+        let (got, announced) = slow_download(&format!("{path}{headers}"), bytes_a_second, shuts_down, drains);
         assert!(announced > 10_000);
         assert_eq!(got, announced, "{headers:?}, {bytes_a_second} bytes a second, {shuts_down}");
     }
